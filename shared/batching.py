@@ -1,0 +1,85 @@
+"""Group commit: callers that wait at the same time share one flush."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """Merges concurrent calls into one.
+
+    Flushes at once when idle and gathers while a flush is in flight: no timer, no added latency. One bad
+    item never fails its neighbours: a batch that fails is tried again item by item, if `splits_on` says so.
+
+    Args:
+        flush: Does the work; returns one result (or an exception) for each item, in order.
+        max_items: No flush is given more.
+        splits_on: Errors that one item may cause for all; others fail the whole batch.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        max_items: int,
+        splits_on: tuple[type[Exception], ...] = (),
+    ) -> None:
+        self._flush = flush
+        self._max_items = max_items
+        self._splits_on = splits_on
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Batcher waiting={len(self._waiting)} flushing={self._flushing is not None}>"
+
+    async def submit(self, item: Item) -> Result:
+        """The item's own result, or its own error. The work goes on when the caller is cancelled."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush_all(), name="batcher")
+        return await future
+
+    async def close(self) -> None:
+        """Wait until all that was submitted is done."""
+        while self._flushing is not None:
+            with suppress(Exception):
+                await asyncio.shield(self._flushing)
+
+    async def _flush_all(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._waiting[: self._max_items]
+                del self._waiting[: self._max_items]
+                await self._flush_batch(batch)
+        finally:
+            self._flushing = None
+
+    async def _flush_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results: Sequence[Result | Exception] = await self._flush([item for item, _ in batch])
+        except self._splits_on as error:
+            if len(batch) == 1:
+                results = [error]
+            else:
+                for entry in batch:
+                    await self._flush_batch([entry])
+                return
+        except Exception as error:
+            results = [error] * len(batch)
+        for (_, future), result in zip(batch, results, strict=True):
+            _settle(future, result)
+
+
+def _settle(future: asyncio.Future[Any], result: Any) -> None:
+    if future.done():  # its caller was cancelled
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

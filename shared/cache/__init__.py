@@ -1,0 +1,1 @@
+"""Fast status: documents by task id, and counters. May forget everything at any time."""

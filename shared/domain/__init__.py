@@ -1,0 +1,1 @@
+"""The rules of Taskmill, without any I/O."""

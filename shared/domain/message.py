@@ -1,0 +1,51 @@
+"""What travels over the broker: which attempts of which tasks are due, never their payloads."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from shared.errors import MalformedMessageError
+
+_VERSION: Final = 1
+
+
+class Due(NamedTuple):
+    """One attempt that may start: a worker claims exactly this number, so an old copy claims nothing."""
+
+    task_id: UUID
+    attempt: int
+
+
+def encode(bundle: Sequence[Due]) -> bytes:
+    """The body of a message that rings for all of `bundle`."""
+    return json.dumps({"v": _VERSION, "due": [[str(due.task_id), due.attempt] for due in bundle]}).encode()
+
+
+def decode(body: bytes) -> list[Due]:
+    """What a message rings for.
+
+    Raises:
+        MalformedMessageError: The body was not written by `encode`.
+    """
+    try:
+        document = json.loads(body)
+        return [_due(entry) for entry in _entries(document)]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise MalformedMessageError(f"not a message of ours: {error}") from error
+
+
+def _entries(document: Any) -> list[Any]:
+    if document["v"] != _VERSION:
+        raise ValueError(f"version {document['v']!r} is not {_VERSION}")
+    entries = document["due"]
+    if not isinstance(entries, list) or not entries:
+        raise ValueError("'due' is not a list of (id, attempt)")
+    return entries
+
+
+def _due(entry: Any) -> Due:
+    task_id, attempt = entry
+    if type(attempt) is not int or attempt < 1:
+        raise ValueError(f"{attempt!r} is not the number of an attempt")
+    return Due(UUID(task_id), attempt)

@@ -1,0 +1,157 @@
+"""The one tree of errors. Each has a `code` that clients may rely on and builds its message from facts."""
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+from uuid import UUID
+
+
+class TaskmillError(Exception):
+    """Base of all our errors; anything else that escapes is a bug."""
+
+    code: ClassVar[str] = "internal"
+
+
+class SettingsError(TaskmillError):
+    """A setting is invalid or misspelt; the process must not start."""
+
+    code = "settings"
+
+
+class DatabaseUnavailableError(TaskmillError):
+    """PostgreSQL can't be reached or broke off; the caller may try again."""
+
+    code = "database_unavailable"
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(f"PostgreSQL is not available: {reason}")
+
+
+class SchemaMissingError(TaskmillError):
+    """The database has not been migrated to the schema this code needs."""
+
+    code = "schema_missing"
+
+    def __init__(self, found: str | None, wanted: str) -> None:
+        super().__init__(f"the database is at schema {found or 'none'}, {wanted} is needed: run 'alembic upgrade head'")
+
+
+class BrokerUnavailableError(TaskmillError):
+    """The broker can't be reached or broke off; what was to be published stays in the outbox."""
+
+    code = "broker_unavailable"
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(f"the broker is not available: {reason}")
+
+
+class TopologyMismatchError(TaskmillError):
+    """A queue or exchange exists at the broker with other arguments than ours."""
+
+    code = "topology_mismatch"
+
+    def __init__(self, name: str, reason: object) -> None:
+        super().__init__(
+            f"{name} exists at the broker with other arguments ({reason}): delete it once it is empty"
+            " (its tasks are safe in PostgreSQL and will be sent again), or set BROKER_QUEUE_TYPE to its type"
+        )
+        self.name = name
+
+
+class CacheUnavailableError(TaskmillError):
+    """The cache or the event stream can't be reached; everything goes on without it, slower."""
+
+    code = "cache_unavailable"
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(f"Redis is not available: {reason}")
+
+
+class MalformedMessageError(TaskmillError):
+    """A message that was not written by us: no number of deliveries will make it readable."""
+
+    code = "malformed_message"
+
+
+class JsonError(TaskmillError):
+    """Text that is not JSON, or a value that JSON can't hold."""
+
+    code = "not_json"
+
+
+class TaskNotFoundError(TaskmillError):
+    """No task has this id."""
+
+    code = "task_not_found"
+
+    def __init__(self, task_id: object) -> None:
+        super().__init__(f"there is no task {task_id}")
+
+
+class DeadLetterNotFoundError(TaskmillError):
+    """No dead letter has this id."""
+
+    code = "dead_letter_not_found"
+
+    def __init__(self, dead_letter_id: object) -> None:
+        super().__init__(f"there is no dead letter {dead_letter_id}")
+
+
+class NotReplayableError(TaskmillError):
+    """A dead letter that never was a task can be read and discarded, but not run."""
+
+    code = "not_replayable"
+
+    def __init__(self, dead_letter_id: UUID) -> None:
+        super().__init__(f"dead letter {dead_letter_id} is a message without a readable task: it can only be discarded")
+
+
+class IllegalMoveError(TaskmillError):
+    """A task was asked for a move that the table of moves does not allow from where it stands."""
+
+    code = "illegal_move"
+
+    def __init__(self, task_id: UUID, status: str, move: str) -> None:
+        super().__init__(f"task {task_id} is {status}: it can't be asked to {move}")
+        self.status = status
+
+
+class UniqueConflictError(TaskmillError):
+    """A task can't run again while another one with the same unique key is open."""
+
+    code = "unique_conflict"
+
+    def __init__(self, task_id: UUID, holder: UUID) -> None:
+        super().__init__(f"task {task_id} can't run again: task {holder} has the same unique key and is not final")
+
+
+class IdempotencyConflictError(TaskmillError):
+    """The Idempotency-Key was used within the last 24 hours for another body."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used for another body: send a fresh key with a changed request")
+
+
+class UnknownTaskTypeError(TaskmillError):
+    """A type that no worker has announced."""
+
+    code = "unknown_task_type"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        names = ", ".join(sorted(known)) or "none yet: is a worker running?"
+        super().__init__(f"no worker has announced the type {name!r}; known types: {names}")
+
+
+class InvalidInputError(TaskmillError):
+    """Input that does not fit the contract.
+
+    Attributes:
+        faults: One (JSON pointer, message) for each fault.
+    """
+
+    code = "invalid_input"
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{pointer or '/'}: {message}" for pointer, message in faults[:5]))
+        self.faults = list(faults)

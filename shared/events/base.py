@@ -1,0 +1,49 @@
+"""What Taskmill asks of an event stream."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a task.
+
+    Attributes:
+        kind: `status`, `progress` or `log`.
+        data: What a client is shown; a JSON object.
+        id: The place in the stream, for `Last-Event-ID`; empty until the stream has given one.
+    """
+
+    kind: str
+    task_id: UUID
+    type: str
+    queue: str
+    data: dict[str, Any]
+    id: str = ""
+
+
+class Events(Protocol):
+    """Raises CacheUnavailableError from `publish` and `signal` while it can't be reached."""
+
+    async def open(self) -> None:
+        """Get ready. A stream that is away now is used when it comes back."""
+
+    async def close(self) -> None:
+        """Disconnect; iterators end."""
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Append events, in one round trip. Old ones fall off the end."""
+
+    def follow(self, after: str | None = None) -> AsyncIterator[Sequence[Event]]:
+        """Events as they come, in batches, from now or from just after the id `after`.
+
+        Never ends by itself: waits with backoff while the stream is away, then goes on where it was.
+        """
+
+    async def signal_cancel(self, task_ids: Sequence[UUID]) -> None:
+        """Tell the workers at once that the end of running tasks was asked for. May be lost: heartbeats repeat it."""
+
+    def cancel_signals(self) -> AsyncIterator[UUID]:
+        """Ids of running tasks whose end was asked for, as signals come. Waits with backoff while away."""

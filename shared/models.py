@@ -1,0 +1,180 @@
+"""The tables. Every statement on them lives in `shared.store`."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, LargeBinary, MetaData, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.domain.status import EXPIRE, RELEASE, TaskStatus
+
+
+def sql_list(statuses: frozenset[TaskStatus]) -> str:
+    """The statuses as SQL literals, for `IN (…)`: partial indexes only serve literals."""
+    return ", ".join(sorted(f"'{status}'" for status in statuses))
+
+
+_NOW: Final = text("now()")
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(naming_convention={"ix": "%(column_0_label)s_idx", "pk": "%(table_name)s_pkey"})
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it off the class
+        datetime: TIMESTAMP(timezone=True),
+        str: Text,
+        bytes: LargeBinary,
+        list[str]: ARRAY(Text),
+    }
+
+
+class TaskRow(Base):
+    """One task, from its acceptance until retention takes it.
+
+    JSON is kept as text: it is never searched, and text keeps what jsonb would refuse or change (NUL escapes,
+    long numbers, the order of keys).
+    """
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        CheckConstraint(f"status IN ({sql_list(frozenset(TaskStatus))})", name="tasks_status_check"),
+        Index("tasks_due_idx", "run_at", postgresql_where=text(f"status IN ({sql_list(RELEASE.sources)})")),
+        Index(
+            "tasks_expiring_idx",
+            "expires_at",
+            postgresql_where=text(f"expires_at IS NOT NULL AND status IN ({sql_list(EXPIRE.sources)})"),
+        ),
+        Index("tasks_running_idx", "worker", postgresql_where=text("status = 'running'")),
+        Index("tasks_queued_idx", "queue", "id", postgresql_where=text("status = 'queued'")),
+        Index("tasks_failed_idx", "queue", "id", postgresql_where=text("status = 'failed'")),
+        # Rows are rewritten a few times each and soon rest for ever: room for those rewrites, and a vacuum
+        # that comes by count rather than by share of a table that only grows.
+        {"postgresql_with": {"fillfactor": "85", "autovacuum_vacuum_scale_factor": "0.02"}},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    queue: Mapped[str]
+    priority: Mapped[str]
+    status: Mapped[str]
+    attempt: Mapped[int]
+    attempts_before: Mapped[int] = mapped_column(comment="attempt numbers spent before the last renewal")
+    max_attempts: Mapped[int]
+    timeout_s: Mapped[float]
+    soft_timeout_s: Mapped[float | None]
+    payload: Mapped[str]
+    result: Mapped[str | None]
+    error: Mapped[str | None]
+    errors: Mapped[list[str]]
+    progress: Mapped[str | None]
+    tags: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    queued_at: Mapped[datetime | None]
+    run_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    worker: Mapped[str | None]
+    cancel_requested: Mapped[bool]
+    unique_key: Mapped[bytes | None]
+    parent_id: Mapped[UUID | None]
+    request_id: Mapped[str | None]
+    version: Mapped[int] = mapped_column(comment="grows with every change; caches keep the highest")
+
+
+class OutboxRow(Base):
+    """A doorbell that still has to ring. Deleted once the broker has confirmed it.
+
+    `due_at` is when the relay takes it: a moment ahead where somebody publishes it directly.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("outbox_due_idx", "due_at"),
+        Index("outbox_task_idx", "task_id"),
+        {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "5000"}},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    task_id: Mapped[UUID]
+    attempt: Mapped[int]
+    queue: Mapped[str]
+    priority: Mapped[str]
+    due_at: Mapped[datetime]
+
+
+class TaskKeyRow(Base):
+    """An idempotency or uniqueness key: taken while `open` or until `keep_until`, whichever is later."""
+
+    __tablename__ = "task_keys"
+    __table_args__ = (Index("task_keys_spent_idx", "keep_until", postgresql_where=text("NOT open")),)
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[bytes] = mapped_column(primary_key=True)
+    task_id: Mapped[UUID]
+    fingerprint: Mapped[bytes]
+    open: Mapped[bool]
+    keep_until: Mapped[datetime]
+
+
+class TaskTypeRow(Base):
+    """What workers announce when they start."""
+
+    __tablename__ = "task_types"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    announcement: Mapped[str] = mapped_column(comment="JSON of TaskTypeInfo")
+    announced_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class QueueRow(Base):
+    """A queue that was ever named by a worker or a client."""
+
+    __tablename__ = "queues"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    paused: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class WorkerRow(Base):
+    """A worker process and its heartbeat.
+
+    `steady_since` is when its heartbeats began to come without a gap: a worker that could not write its own
+    for a while must not judge the others by theirs.
+    """
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    pid: Mapped[int]
+    version: Mapped[str]
+    queues: Mapped[str] = mapped_column(comment="JSON object: queue to concurrency")
+    types: Mapped[list[str]]
+    running: Mapped[int]
+    healthy: Mapped[bool]
+    stopping: Mapped[bool]
+    started_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
+    steady_since: Mapped[datetime]
+    stale_after_s: Mapped[float]
+
+
+class DeadLetterRow(Base):
+    """A failed task (its id is the task's), or a message that nobody could read."""
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (Index("dead_letters_died_idx", "died_at", "id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    task_id: Mapped[UUID | None]
+    type: Mapped[str | None]
+    queue: Mapped[str]
+    reason: Mapped[str]
+    error: Mapped[str | None]
+    body: Mapped[bytes | None]
+    died_at: Mapped[datetime]

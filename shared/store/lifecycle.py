@@ -1,0 +1,345 @@
+"""The moves of tasks. Each is one guarded UPDATE that names what it expects to find and does nothing otherwise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.domain.message import Due
+from shared.domain.outcome import Failure, Outcome
+from shared.domain.status import CANCEL, CLAIM, EXPIRE, FINAL, FINISH, RELEASE, RENEW, RESCUE, TaskStatus
+from shared.domain.task import TaskRecord, failure_json
+from shared.errors import IllegalMoveError, TaskNotFoundError, UniqueConflictError
+from shared.models import sql_list
+from shared.store.database import Database
+from shared.store.rows import BURY, COLUMNS, RELEASE_KEYS, SELECT_MOVED, Moved, moved_from, ring_due, task_from
+
+log = structlog.get_logger(__name__)
+
+#: Whoever moves a task to queued publishes it at once; the relay comes only for what is left after this.
+_PUBLISHED_DIRECTLY: Final = "interval '5 seconds'"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An attempt that has ended on this worker, and the outcome that was decided."""
+
+    task_id: UUID
+    attempt: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The latest progress of a running attempt, as JSON text."""
+
+    task_id: UUID
+    attempt: int
+    progress: str
+
+
+@dataclass(slots=True)
+class Finished(Moved):
+    """What `finish` did. `refused` holds the tasks that were no longer this attempt's to finish."""
+
+    refused: list[UUID] | None = None
+
+
+class Lifecycle:
+    """Every move in the table of moves but birth, which is `shared.store.submissions`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Running ........................................................................
+
+    async def claim(self, due: Sequence[Due], *, worker: str, types: Sequence[str]) -> list[TaskRecord]:
+        """Start attempts.
+
+        Repeating a claim whose answer was lost gives the same tasks again: do not repeat one for attempts that
+        are known to run here.
+
+        Returns:
+            The tasks that are this worker's to run. What is missing is a duplicate, was cancelled or has
+            expired, or is of a type not in `types`.
+        """
+        due = sorted(due)  # one order of locks for all statements
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                _CLAIM,
+                {
+                    "ids": [entry.task_id for entry in due],
+                    "attempts": [entry.attempt for entry in due],
+                    "worker": worker,
+                    "types": list(types),
+                },
+            )
+            return [task_from(row) for row in rows]
+
+    async def finish(self, endings: Sequence[Ending], *, worker: str) -> Finished:
+        """End attempts, each only if it still belongs to this worker and attempt (the fence).
+
+        Safe to repeat: what an earlier call already wrote counts as done.
+        """
+        async with self._database.read() as connection:
+            moved = moved_from(await connection.execute(_FINISH, _finish_parameters(endings, worker)))
+            done = {task.id for task in moved.tasks}
+            missing = [ending for ending in endings if ending.task_id not in done]
+            earlier = await self._finished_earlier(connection, missing, worker) if missing else []
+        moved.tasks += earlier
+        written = done | {task.id for task in earlier}
+        return Finished(moved.tasks, moved.rings, [e.task_id for e in missing if e.task_id not in written])
+
+    @staticmethod
+    async def _finished_earlier(
+        connection: AsyncConnection, missing: Sequence[Ending], worker: str
+    ) -> list[TaskRecord]:
+        rows = await connection.execute(_SELECT_MANY, {"ids": [ending.task_id for ending in missing]})
+        expected = {ending.task_id: ending for ending in missing}
+        return [
+            task
+            for task in map(task_from, rows)
+            if task.worker == worker and task.attempt == _attempt_after(expected[task.id]) and _has_ended(task)
+        ]
+
+    async def report_progress(self, reports: Sequence[Progress], *, worker: str) -> list[TaskRecord]:
+        """Store the progress of running attempts, under the same fence as their end."""
+        reports = sorted(reports, key=lambda report: report.task_id)  # one order of locks for all statements
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                _PROGRESS,
+                {
+                    "ids": [report.task_id for report in reports],
+                    "attempts": [report.attempt for report in reports],
+                    "progress": [report.progress for report in reports],
+                    "worker": worker,
+                },
+            )
+            return [task_from(row) for row in rows]
+
+    # Waiting ........................................................................
+
+    async def release(self, limit: int) -> Moved:
+        """Queue at most `limit` scheduled and retrying tasks whose time has come."""
+        return await self._move(_RELEASE, {"limit": limit})
+
+    async def expire(self, limit: int) -> Moved:
+        """End at most `limit` waiting tasks that were not started by `expires_at`."""
+        return await self._move(_EXPIRE, {"limit": limit})
+
+    async def rescue(self, limit: int, *, rescuer: str) -> Moved:
+        """Take at most `limit` running tasks from workers whose heartbeat is stale or gone.
+
+        Does nothing unless the rescuer's own heartbeats have been steady for as long as it takes to be stale:
+        after a fault of PostgreSQL everybody's look old, and nobody's tasks may be taken for that.
+        """
+        failure = Failure("worker_lost", "the worker that ran this attempt stopped sending heartbeats")
+        return await self._move(_RESCUE, {"limit": limit, "rescuer": rescuer, "error": failure_json(failure)})
+
+    async def _move(self, statement: object, parameters: dict[str, object]) -> Moved:
+        async with self._database.read() as connection:
+            return moved_from(await connection.execute(statement, parameters))  # type: ignore[call-overload]
+
+    # On request .....................................................................
+
+    async def cancel(self, task_id: UUID) -> TaskRecord:
+        """Cancel a waiting task, or ask for the end of a running one (its `cancel_requested` is then set).
+
+        Raises:
+            TaskNotFoundError: No such task.
+            IllegalMoveError: It is final.
+        """
+        async with self._database.read() as connection:
+            row = (await connection.execute(_CANCEL, {"id": task_id})).one_or_none()
+            if row is not None:
+                return task_from(row)
+            raise await _why_not(connection, task_id, "cancel")
+
+    async def renew(self, task_id: UUID) -> Moved:
+        """Queue a failed, cancelled or expired task again, with its attempts renewed and its dead letter gone.
+
+        Raises:
+            TaskNotFoundError: No such task.
+            IllegalMoveError: It is not in one of those statuses.
+            UniqueConflictError: Another open task has its unique key.
+        """
+        async with self._database.transaction() as connection:
+            moved = moved_from(await connection.execute(_RENEW, {"id": task_id}))
+            if not moved.tasks:
+                raise await _why_not(connection, task_id, "retry")
+            await _retake_key(connection, moved.tasks[0])
+            return moved
+
+
+def _attempt_after(ending: Ending) -> int:
+    return ending.attempt - 1 if ending.outcome.returns_attempt else ending.attempt
+
+
+def _has_ended(task: TaskRecord) -> bool:
+    return task.status != TaskStatus.RUNNING
+
+
+async def _why_not(connection: AsyncConnection, task_id: UUID, move: str) -> Exception:
+    status = await connection.scalar(text("SELECT status FROM tasks WHERE id = :id"), {"id": task_id})
+    return TaskNotFoundError(task_id) if status is None else IllegalMoveError(task_id, status, move)
+
+
+async def _retake_key(connection: AsyncConnection, task: TaskRecord) -> None:
+    if task.unique_key is None:
+        return
+    holder = await connection.scalar(_RETAKE_KEY, {"key": task.unique_key, "id": task.id})
+    if holder != task.id:
+        raise UniqueConflictError(task.id, holder)
+
+
+def _finish_parameters(endings: Sequence[Ending], worker: str) -> dict[str, object]:
+    endings = sorted(endings, key=lambda ending: ending.task_id)  # one order of locks for all statements
+    outcomes = [ending.outcome for ending in endings]
+    return {
+        "ids": [ending.task_id for ending in endings],
+        "attempts": [ending.attempt for ending in endings],
+        "statuses": [outcome.status.value for outcome in outcomes],
+        "results": [outcome.result for outcome in outcomes],
+        "errors": [None if outcome.failure is None else failure_json(outcome.failure) for outcome in outcomes],
+        "delays": [outcome.delay_s for outcome in outcomes],
+        "returned": [outcome.returns_attempt for outcome in outcomes],
+        "worker": worker,
+    }
+
+
+# Wishes beat retries: what would wait again becomes cancelled if that was asked meanwhile.
+_TARGET: Final = (
+    "CASE WHEN t.cancel_requested AND e.status IN ('retrying', 'queued') THEN 'cancelled' ELSE e.status END"
+)
+
+_SELECT_MANY: Final = text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
+
+_CLAIM: Final = text(f"""
+    UPDATE tasks t
+    SET status = 'running', attempt = d.attempt, worker = :worker, started_at = now(), progress = NULL,
+        version = t.version + 1
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
+    WHERE t.id = d.id AND (
+        t.status IN ({sql_list(CLAIM.sources)}) AND t.attempt = d.attempt - 1
+            AND t.type = ANY(CAST(:types AS text[])) AND (t.expires_at IS NULL OR t.expires_at > now())
+        -- our own claim, whose answer was lost
+        OR t.status = 'running' AND t.attempt = d.attempt AND t.worker = :worker)
+    RETURNING {COLUMNS}""")
+
+_FINISH: Final = text(f"""
+    WITH ending AS (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:statuses AS text[]), CAST(:results AS text[]),
+            CAST(:errors AS text[]), CAST(:delays AS float8[]), CAST(:returned AS bool[])
+        ) AS e(id, attempt, status, result, error, delay_s, returned)
+    ), moved AS (
+        UPDATE tasks t
+        SET status = {_TARGET},
+            attempt = CASE WHEN e.returned THEN e.attempt - 1 ELSE e.attempt END,
+            result = e.result,
+            error = e.error,
+            errors = CASE WHEN e.error IS NULL THEN t.errors ELSE t.errors || e.error END,
+            run_at = CASE WHEN {_TARGET} = 'retrying' THEN now() + make_interval(secs => e.delay_s) ELSE t.run_at END,
+            queued_at = CASE WHEN {_TARGET} = 'queued' THEN now() ELSE t.queued_at END,
+            finished_at = CASE WHEN {_TARGET} IN ({sql_list(FINAL)}) THEN now() END,
+            version = t.version + 1
+        FROM ending e
+        WHERE t.id = e.id AND t.status IN ({sql_list(FINISH.sources)}) AND t.attempt = e.attempt
+          AND t.worker = :worker
+        RETURNING t.*
+    ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), rung AS ({ring_due(due_in=_PUBLISHED_DIRECTLY)})
+    {SELECT_MOVED}""")
+
+_PROGRESS: Final = text(f"""
+    UPDATE tasks t SET progress = p.progress, version = t.version + 1
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:progress AS text[]))
+        AS p(id, attempt, progress)
+    WHERE t.id = p.id AND t.status = 'running' AND t.attempt = p.attempt AND t.worker = :worker
+    RETURNING {COLUMNS}""")
+
+_RELEASE: Final = text(f"""
+    WITH due AS (
+        SELECT id FROM tasks WHERE status IN ({sql_list(RELEASE.sources)}) AND run_at <= now()
+        ORDER BY run_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), moved AS (
+        UPDATE tasks t SET status = 'queued', queued_at = now(), version = t.version + 1
+        FROM due WHERE t.id = due.id AND t.status IN ({sql_list(RELEASE.sources)})
+        RETURNING t.*
+    ), rung AS ({ring_due(due_in=_PUBLISHED_DIRECTLY)})
+    {SELECT_MOVED}""")
+
+_EXPIRE: Final = text(f"""
+    WITH late AS (
+        SELECT id FROM tasks
+        WHERE status IN ({sql_list(EXPIRE.sources)}) AND expires_at IS NOT NULL AND expires_at <= now()
+        ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), moved AS (
+        UPDATE tasks t SET status = 'expired', finished_at = now(), version = t.version + 1
+        FROM late WHERE t.id = late.id AND t.status IN ({sql_list(EXPIRE.sources)})
+        RETURNING t.*
+    ), keys AS ({RELEASE_KEYS}), rung AS (SELECT NULL::bigint AS id, NULL::uuid AS task_id WHERE false)
+    {SELECT_MOVED}""")
+
+# A worker that goes on after all is refused by the fence: the row is no longer running, or no longer its own.
+_RESCUE: Final = text(f"""
+    WITH lost AS (
+        SELECT t.id FROM tasks t LEFT JOIN workers w ON w.id = t.worker
+        WHERE t.status IN ({sql_list(RESCUE.sources)})
+          AND (w.id IS NULL OR w.heartbeat_at < now() - make_interval(secs => w.stale_after_s))
+          AND EXISTS (
+              SELECT FROM workers me WHERE me.id = :rescuer
+                AND me.heartbeat_at > now() - make_interval(secs => me.stale_after_s)
+                AND me.steady_since <= now() - make_interval(secs => me.stale_after_s))
+        ORDER BY t.id LIMIT :limit FOR UPDATE OF t SKIP LOCKED
+    ), moved AS (
+        UPDATE tasks t
+        SET status = CASE WHEN t.cancel_requested THEN 'cancelled'
+                          WHEN t.attempt - t.attempts_before >= t.max_attempts THEN 'failed'
+                          ELSE 'queued' END,
+            worker = NULL,
+            error = CAST(:error AS text),
+            errors = t.errors || CAST(:error AS text),
+            queued_at = now(),
+            finished_at = CASE WHEN t.cancel_requested OR t.attempt - t.attempts_before >= t.max_attempts
+                               THEN now() END,
+            version = t.version + 1
+        FROM lost WHERE t.id = lost.id AND t.status IN ({sql_list(RESCUE.sources)})
+        RETURNING t.*
+    ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), rung AS ({ring_due(due_in=_PUBLISHED_DIRECTLY)})
+    {SELECT_MOVED}""")
+
+_CANCEL: Final = text(f"""
+    WITH moved AS (
+        UPDATE tasks t
+        SET status = CASE WHEN t.status = 'running' THEN t.status ELSE 'cancelled' END,
+            finished_at = CASE WHEN t.status = 'running' THEN NULL ELSE now() END,
+            cancel_requested = true,
+            version = t.version + 1
+        WHERE t.id = :id AND t.status IN ({sql_list(CANCEL.sources)}, 'running')
+        RETURNING t.*
+    ), keys AS ({RELEASE_KEYS})
+    SELECT {COLUMNS} FROM moved t""")
+
+_RENEW: Final = text(f"""
+    WITH moved AS (
+        UPDATE tasks t
+        SET status = 'queued', attempts_before = t.attempt, cancel_requested = false, result = NULL, error = NULL,
+            progress = NULL, worker = NULL, queued_at = now(), run_at = NULL, started_at = NULL,
+            finished_at = NULL, expires_at = NULL, version = t.version + 1
+        WHERE t.id = :id AND t.status IN ({sql_list(RENEW.sources)})
+        RETURNING t.*
+    ), dug AS (DELETE FROM dead_letters d USING moved m WHERE d.id = m.id RETURNING 1),
+    rung AS ({ring_due(due_in=_PUBLISHED_DIRECTLY)})
+    {SELECT_MOVED}""")
+
+_RETAKE_KEY: Final = text("""
+    INSERT INTO task_keys AS k (kind, key, task_id, fingerprint, open, keep_until)
+    VALUES ('unique', :key, :id, '', true, now())
+    ON CONFLICT (kind, key) DO UPDATE
+    SET task_id = CASE WHEN k.open OR k.keep_until > now() THEN k.task_id ELSE excluded.task_id END,
+        open = k.open OR k.task_id = excluded.task_id OR k.keep_until <= now()
+    RETURNING task_id""")

@@ -1,0 +1,124 @@
+"""Doorbells that still have to ring."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.domain.message import Due
+from shared.domain.ring import Ring
+from shared.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that this transaction holds: nobody else publishes them meanwhile."""
+
+    rings: list[Ring]
+    _connection: AsyncConnection
+
+    async def rung(self, rings: Sequence[Ring]) -> None:
+        """Delete what the broker has confirmed, when the transaction commits."""
+        await self._connection.execute(_DELETE, {"ids": [ring.outbox_id for ring in rings]})
+
+
+class Outbox:
+    """The table `outbox`. Births and moves insert into it, in their own transactions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def delete(self, rings: Sequence[Ring]) -> None:
+        """Forget doorbells that the broker has confirmed."""
+        async with self._database.read() as connection:
+            await connection.execute(_DELETE, {"ids": [ring.outbox_id for ring in rings]})
+
+    @asynccontextmanager
+    async def take_due(self, limit: int) -> AsyncIterator[Batch]:
+        """At most `limit` doorbells that nobody has rung in time, locked until the block ends."""
+        async with self._database.transaction() as connection:
+            rows = await connection.execute(_TAKE_DUE, {"limit": limit})
+            yield Batch([Ring(*row) for row in rows], connection)
+
+    async def ring_again(self, queue: str, *, older_than_s: float, limit: int) -> list[Ring]:
+        """New doorbells for at most `limit` tasks of `queue`, queued for so long, that have none in the outbox."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                _RING_AGAIN, {"queue": queue, "older_than_s": older_than_s, "limit": limit}
+            )
+            return [Ring(*row) for row in rows]
+
+    async def postpone_unknown(self, due: Sequence[Due], types: Sequence[str]) -> int:
+        """Ring later for the still queued tasks among `due` whose type is not in `types`.
+
+        A type that this worker doesn't know is not poison: another worker may know it, now or after a deploy.
+        The pause grows with the time the task has waited, from 2 to 30 seconds.
+
+        Returns:
+            How many there were.
+        """
+        async with self._database.read() as connection:
+            result = await connection.execute(
+                _POSTPONE,
+                {
+                    "ids": [entry.task_id for entry in due],
+                    "attempts": [entry.attempt for entry in due],
+                    "types": list(types),
+                },
+            )
+            return result.rowcount
+
+    async def ring_queued(self, due: Sequence[Due]) -> int:
+        """Ring afresh for those of `due` that are still queued; their message died at the broker.
+
+        Returns:
+            How many there were.
+        """
+        async with self._database.read() as connection:
+            result = await connection.execute(
+                _RING_QUEUED,
+                {"ids": [entry.task_id for entry in due], "attempts": [entry.attempt for entry in due]},
+            )
+            return result.rowcount
+
+    async def holds(self, task_id: object) -> bool:
+        """Whether a doorbell of the task still waits here."""
+        async with self._database.read() as connection:
+            found = await connection.scalar(
+                text("SELECT EXISTS (SELECT FROM outbox WHERE task_id = :id)"), {"id": task_id}
+            )
+            return bool(found)
+
+
+_DELETE: Final = text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))")
+
+_TAKE_DUE: Final = text("""
+    SELECT id, task_id, attempt, queue, priority FROM outbox WHERE due_at <= now()
+    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED""")
+
+_RING_AGAIN: Final = text("""
+    INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
+    SELECT t.id, t.attempt + 1, t.queue, t.priority, now() + interval '5 seconds' FROM tasks t
+    WHERE t.status = 'queued' AND t.queue = :queue
+      AND t.queued_at < now() - make_interval(secs => :older_than_s)
+      AND NOT EXISTS (SELECT FROM outbox o WHERE o.task_id = t.id)
+    ORDER BY t.id LIMIT :limit
+    RETURNING id, task_id, attempt, queue, priority""")
+
+_POSTPONE: Final = text("""
+    INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
+    SELECT t.id, d.attempt, t.queue, t.priority,
+           now() + least(interval '30 seconds', greatest(interval '2 seconds', (now() - t.queued_at) / 4))
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
+    JOIN tasks t ON t.id = d.id
+    WHERE t.status = 'queued' AND t.attempt = d.attempt - 1 AND t.type <> ALL(CAST(:types AS text[]))""")
+
+_RING_QUEUED: Final = text("""
+    INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
+    SELECT t.id, d.attempt, t.queue, t.priority, now()
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
+    JOIN tasks t ON t.id = d.id
+    WHERE t.status = 'queued' AND t.attempt = d.attempt - 1""")

@@ -1,0 +1,63 @@
+"""What workers have announced about the types of task they run."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import text
+
+from shared.domain.retry import RetryPolicy
+from shared.domain.task_type import TaskTypeInfo
+from shared.store.database import Database
+
+
+class TaskTypes:
+    """The table `task_types`: the newest announcement of each type wins."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def announce(self, types: Sequence[TaskTypeInfo]) -> None:
+        """Store what a starting worker knows."""
+        ordered = sorted(types, key=lambda info: info.name)  # one order of locks for all starting workers
+        async with self._database.read() as connection:
+            await connection.execute(
+                _ANNOUNCE,
+                {
+                    "names": [info.name for info in ordered],
+                    "announcements": [orjson.dumps(asdict(info)).decode() for info in ordered],
+                },
+            )
+
+    async def all(self) -> dict[str, TaskTypeInfo]:
+        """Every type that was ever announced, by name."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(text("SELECT announcement FROM task_types ORDER BY name"))
+            return {info.name: info for info in map(_type_from, (row.announcement for row in rows))}
+
+    async def live_workers(self) -> dict[str, int]:
+        """How many live workers know each type."""
+        async with self._database.read() as connection:
+            return {name: count for name, count in _pairs(await connection.execute(_LIVE_WORKERS))}
+
+
+def _pairs(rows: Iterable[Any]) -> Iterable[tuple[str, int]]:
+    return ((row[0], row[1]) for row in rows)
+
+
+def _type_from(announcement: str) -> TaskTypeInfo:
+    fields: dict[str, Any] = orjson.loads(announcement)
+    return TaskTypeInfo(**{**fields, "retry": RetryPolicy(**fields["retry"])})
+
+
+_ANNOUNCE: Final = text("""
+    INSERT INTO task_types AS t (name, announcement, announced_at)
+    SELECT a.name, a.announcement, now()
+    FROM unnest(CAST(:names AS text[]), CAST(:announcements AS text[])) AS a(name, announcement)
+    ON CONFLICT (name) DO UPDATE SET announcement = excluded.announcement, announced_at = excluded.announced_at""")
+
+_LIVE_WORKERS: Final = text("""
+    SELECT type, count(*) FROM workers w, unnest(w.types) AS type
+    WHERE w.heartbeat_at > now() - make_interval(secs => w.stale_after_s) AND NOT w.stopping
+    GROUP BY type""")

@@ -1,0 +1,146 @@
+"""Reading tasks: one, a page of many, and the facts that explain where one stands."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from shared.domain.status import FINAL
+from shared.domain.task import TaskRecord
+from shared.errors import TaskNotFoundError
+from shared.ids import first_id_at
+from shared.models import sql_list
+from shared.store.database import Database
+from shared.store.rows import COLUMNS, task_from
+
+# Ids carry the clock of the API that made them, `created_at` that of PostgreSQL: they may differ by this much.
+_CLOCK_SKEW: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter:
+    """Which tasks a list shows; None means any."""
+
+    status: str | None = None
+    type: str | None = None
+    queue: str | None = None
+    tag: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """What explains a queued task's wait. `ahead` counts the queued tasks of its queue that are older."""
+
+    paused: bool
+    consumed: bool
+    type_known: bool
+    ahead: int
+    in_outbox_since: datetime | None
+
+
+class Tasks:
+    """Reads the table `tasks`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, task_id: UUID) -> TaskRecord:
+        """One task.
+
+        Raises:
+            TaskNotFoundError: No such task.
+        """
+        async with self._database.read() as connection:
+            row = (
+                await connection.execute(text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = :id"), {"id": task_id})
+            ).one_or_none()
+        if row is None:
+            raise TaskNotFoundError(task_id)
+        return task_from(row)
+
+    async def page(self, wanted: TaskFilter, *, limit: int, before: UUID | None = None) -> list[TaskRecord]:
+        """At most `limit` tasks, newest first, made before the task `before`."""
+        conditions = {
+            "t.id < :before": before,
+            "t.status = :status": wanted.status,
+            "t.type = :type": wanted.type,
+            "t.queue = :queue": wanted.queue,
+            ":tag = ANY(t.tags)": wanted.tag,
+            "t.created_at >= :after AND t.id >= :after_id": wanted.created_after,
+            "t.created_at < :until AND t.id <= :until_id": wanted.created_before,
+        }
+        clauses = [clause for clause, value in conditions.items() if value is not None]
+        parameters = {
+            "before": before,
+            "status": wanted.status,
+            "type": wanted.type,
+            "queue": wanted.queue,
+            "tag": wanted.tag,
+            "after": wanted.created_after,
+            "after_id": wanted.created_after and first_id_at(wanted.created_after - _CLOCK_SKEW),
+            "until": wanted.created_before,
+            "until_id": wanted.created_before and first_id_at(wanted.created_before + _CLOCK_SKEW),
+        }
+        statement = text(
+            f"SELECT {COLUMNS} FROM tasks t {'WHERE ' + ' AND '.join(clauses) if clauses else ''}"
+            " ORDER BY t.id DESC LIMIT :limit"
+        )
+        used = {name: value for name, value in parameters.items() if value is not None and f":{name}" in str(statement)}
+        async with self._database.read() as connection:
+            return [task_from(row) for row in await connection.execute(statement, {**used, "limit": limit})]
+
+    async def queue_facts(self, task: TaskRecord) -> QueueFacts:
+        """Why a queued task may not be running yet."""
+        async with self._database.read() as connection:
+            row = (
+                await connection.execute(
+                    _QUEUE_FACTS, {"id": task.id, "queue": task.queue, "type": task.type, "limit": 100_000}
+                )
+            ).one()
+        return QueueFacts(*row)
+
+    async def forget(self, *, older_than_days: float, limit: int) -> int:
+        """Delete at most `limit` final tasks that ended so long ago, with their dead letters.
+
+        A task whose unique key is still kept stays, since a repeat is answered with it.
+
+        Returns:
+            How many there were.
+        """
+        async with self._database.transaction() as connection:
+            now = await connection.scalar(text("SELECT now()"))
+            horizon = now - timedelta(days=older_than_days) + _CLOCK_SKEW
+            result = await connection.execute(
+                _FORGET, {"days": older_than_days, "horizon": first_id_at(horizon), "limit": limit}
+            )
+            await connection.execute(text("DELETE FROM task_keys WHERE NOT open AND keep_until < now()"))
+            return result.rowcount
+
+
+_LIVE: Final = "w.heartbeat_at > now() - make_interval(secs => w.stale_after_s) AND NOT w.stopping"
+
+_QUEUE_FACTS: Final = text(f"""
+    SELECT
+        coalesce((SELECT paused FROM queues WHERE name = :queue), false),
+        EXISTS (SELECT FROM workers w WHERE {_LIVE} AND w.queues::jsonb ? :queue),
+        EXISTS (SELECT FROM workers w WHERE {_LIVE} AND CAST(:type AS text) = ANY(w.types)),
+        (SELECT count(*) FROM (
+            SELECT FROM tasks t WHERE t.status = 'queued' AND t.queue = :queue AND t.id < :id LIMIT :limit) AS ahead),
+        (SELECT min(due_at) FROM outbox WHERE task_id = :id)""")
+
+_FORGET: Final = text(f"""
+    WITH old AS (
+        SELECT t.id FROM tasks t
+        WHERE t.id < :horizon AND t.status IN ({sql_list(FINAL)})
+          AND t.finished_at < now() - make_interval(secs => CAST(:days AS float8) * 86400)
+          AND NOT EXISTS (
+              SELECT FROM task_keys k
+              WHERE t.unique_key IS NOT NULL AND k.kind = 'unique' AND k.key = t.unique_key AND k.task_id = t.id
+                AND (k.open OR k.keep_until > now()))
+        ORDER BY t.id LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), dead AS (DELETE FROM dead_letters d USING old WHERE d.id = old.id)
+    DELETE FROM tasks t USING old WHERE t.id = old.id""")

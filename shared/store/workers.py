@@ -1,0 +1,135 @@
+"""Workers and their heartbeats."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+
+from shared.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """What a worker says of itself. `stale_after_s`: seconds without a heartbeat after which it counts as lost."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    queues: Mapping[str, int]
+    types: Sequence[str]
+    stale_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker as others see it."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    queues: dict[str, int]
+    running: int
+    since: datetime
+    heartbeat: datetime
+    healthy: bool
+    stopping: bool
+    stale: bool
+
+
+class RunningHere(NamedTuple):
+    """A task that, by the record, runs on the worker that asks."""
+
+    task_id: UUID
+    attempt: int
+    cancel_requested: bool
+
+
+class Workers:
+    """The table `workers`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def beat(
+        self, info: WorkerInfo, *, running: int, healthy: bool, stopping: bool
+    ) -> list[RunningHere]:
+        """Say that the worker is alive.
+
+        Returns:
+            What runs here by the record: whose end was asked for, and, by what is missing, what was taken away.
+        """
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                _BEAT,
+                {
+                    "id": info.id,
+                    "host": info.host,
+                    "pid": info.pid,
+                    "version": info.version,
+                    "queues": orjson.dumps(dict(info.queues)).decode(),
+                    "types": list(info.types),
+                    "stale_after_s": info.stale_after_s,
+                    "running": running,
+                    "healthy": healthy,
+                    "stopping": stopping,
+                },
+            )
+            return [RunningHere(*row) for row in rows]
+
+    async def leave(self, worker_id: str) -> None:
+        """Forget a worker that has stopped. What it still ran, if anything, is rescued at once."""
+        async with self._database.read() as connection:
+            await connection.execute(text("DELETE FROM workers WHERE id = :id"), {"id": worker_id})
+
+    async def forget_all(self) -> None:
+        """Forget every worker: whoever calls this knows that none is left alive."""
+        async with self._database.read() as connection:
+            await connection.execute(text("DELETE FROM workers"))
+
+    async def forget_lost(self, *, older_than_s: float) -> int:
+        """Forget workers whose last heartbeat is so old and that hold no task. Returns how many."""
+        async with self._database.read() as connection:
+            return (await connection.execute(_FORGET_LOST, {"older_than_s": older_than_s})).rowcount
+
+    async def all(self) -> list[WorkerView]:
+        """Every worker that has not left, the newest first."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(_ALL)
+            return [
+                WorkerView(
+                    row.id, row.host, row.pid, row.version, orjson.loads(row.queues), row.running, row.started_at,
+                    row.heartbeat_at, row.healthy, row.stopping, row.stale,
+                )
+                for row in rows
+            ]  # fmt: skip
+
+
+# PostgreSQL's clock alone decides what is stale, so that the clocks of the hosts don't matter.
+_BEAT: Final = text("""
+    WITH beat AS (
+        INSERT INTO workers AS w (id, host, pid, version, queues, types, running, healthy, stopping, started_at,
+                                  heartbeat_at, steady_since, stale_after_s)
+        VALUES (:id, :host, :pid, :version, :queues, CAST(:types AS text[]), :running, :healthy, :stopping, now(),
+                now(), now(), :stale_after_s)
+        ON CONFLICT (id) DO UPDATE
+        SET running = excluded.running, healthy = excluded.healthy, stopping = excluded.stopping,
+            queues = excluded.queues, types = excluded.types,
+            steady_since = CASE WHEN now() - w.heartbeat_at > make_interval(secs => w.stale_after_s / 2)
+                                THEN now() ELSE w.steady_since END,
+            heartbeat_at = now()
+    )
+    SELECT id, attempt, cancel_requested FROM tasks WHERE status = 'running' AND worker = :id""")
+
+_FORGET_LOST: Final = text("""
+    DELETE FROM workers w WHERE w.heartbeat_at < now() - make_interval(secs => :older_than_s)
+      AND NOT EXISTS (SELECT FROM tasks t WHERE t.status = 'running' AND t.worker = w.id)""")
+
+_ALL: Final = text("""
+    SELECT w.*, w.heartbeat_at < now() - make_interval(secs => w.stale_after_s) AS stale
+    FROM workers w ORDER BY w.started_at DESC, w.id""")
