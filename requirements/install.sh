@@ -14,10 +14,11 @@ fail() { say "$*" >&2; exit 1; }
 is_usable() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 find_python() {
-    for python in ${PYTHON:-python3.13 python3.12 python3.11 python3}; do
+    candidates=${PYTHON:-python3.13 python3.12 python3.11 python3}
+    for python in $candidates; do
         if is_usable "$python"; then return; fi
     done
-    fail "Taskmill needs Python 3.11 or newer, and ${PYTHON:-python3} is not: install one, or name it with PYTHON=/path/to/python3"
+    fail "Taskmill needs Python 3.11 or newer and found none (tried: $candidates): install one, or name it with PYTHON="
 }
 
 # Debian ships the parts that `python3 -m venv` needs in a package of its own.
@@ -28,8 +29,8 @@ ensure_venv_works() {
         fail "$python cannot make virtual environments: install $package (as root: apt-get install $package)"
     fi
     say "Installing $package"
-    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "$package"; } \
-        >/dev/null || fail "apt-get could not install $package"
+    said=$({ apt-get -qq update && apt-get -qq install --no-install-recommends "$package"; } 2>&1) ||
+        fail "apt-get could not install $package: $said"
 }
 
 make_venv() {
@@ -44,10 +45,12 @@ make_venv() {
 if command -v flock >/dev/null; then
     exec 9<"requirements/install.sh"
     flock 9
+    # shellcheck disable=SC3013 # in every sh that is in use
     if [ "$stamp" -nt "$lock" ]; then exit; fi
 fi
 
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+# Nobody is asked anything.
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 DEBIAN_FRONTEND=noninteractive
 .venv/bin/python -m pip --version >/dev/null 2>&1 || make_venv
 say "Installing $lock into .venv"
 .venv/bin/python -m pip install -qq --no-compile --require-hashes --requirement "$lock" || fail "pip could not install $lock"
