@@ -94,7 +94,6 @@ class OutboxRow(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         Index("outbox_due_idx", "due_at"),
-        Index("outbox_task_idx", "task_id"),
         {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "5000"}},
     )
 

@@ -110,7 +110,7 @@ class WorkerSettings(ServiceSettings):
 class EmbeddedSettings(ApiSettings, WorkerSettings):
     """What `python -m deploy.embedded` reads; the addresses of the three servers are its own."""
 
-    data_dir: Path = Field(Path(".taskmill"), description="folder that keeps the data of the embedded mode")
+    data_dir: Path = Field(Path("data"), description="folder that keeps the data of the embedded mode")
 
 
 ALL_SETTINGS: Final = (ApiSettings, WorkerSettings, EmbeddedSettings)
