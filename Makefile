@@ -65,11 +65,13 @@ migrate: $(EMBEDDED) ## Bring the database at DATABASE_URL up to date
 .PHONY: migration
 migration: $(DEV) ## Write a new migration from the models (m="add x")
 	@test -n "$(m)" || { echo 'say what it does: make migration m="add x"'; exit 2; }
-	@exec $(BIN)/alembic revision --autogenerate -m "$(m)"
+	@exec $(BIN)/alembic revision --autogenerate -m "$(m)" \
+		--rev-id "$$(printf %04d $$(($$(ls shared/migrations/versions/[0-9]*.py | wc -l) + 1)))"
 
 .PHONY: up
 up: .env ## Build and start the compose stack, and wait until it is healthy
 	@docker compose up --detach --build --wait $(ARGS)
+	@echo "Taskmill is at http://$$(docker compose port api 8000)"
 
 .PHONY: down
 down: ## Stop the compose stack; its data stays
@@ -81,7 +83,7 @@ logs: ## Follow the logs of the compose stack
 
 # Passwords are made here, so that no stack ever runs on those of an example.
 .env:
-	@sh deploy/make-env.sh > $@.new && mv $@.new $@
+	@umask 077 && sh deploy/make-env.sh > $@.new && mv $@.new $@
 	@echo "Wrote .env with fresh passwords"
 
 # Each lock takes its versions from the widest one, so that all three agree.
