@@ -43,6 +43,7 @@ class Delivery(Protocol):
         """Not for us: send it to the dead letters. Returns at once."""
 
 
+#: Called on the event loop, in the order of arrival. What it raises is logged, and the delivery rejected.
 OnDelivery = Callable[[Delivery], None]
 
 
@@ -60,8 +61,8 @@ class Subscription(Protocol):
 class Broker(Protocol):
     """Publishes and delivers. Opened once per process, closed at its end."""
 
-    async def open(self) -> None:
-        """Connect and declare the topology.
+    async def open(self, queues: Sequence[str] = ()) -> None:
+        """Connect and declare the topology, with these task queues.
 
         Raises:
             BrokerUnavailableError: The broker can't be reached now; the broker object keeps trying by itself.
