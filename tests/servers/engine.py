@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import PurePath
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 import docker  # type: ignore[import-untyped]
 import requests
 from docker.models.containers import Container as Handle  # type: ignore[import-untyped]
+from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 
@@ -42,17 +44,27 @@ def require_image(image: str) -> None:
     client = _engine()
     if client is None:
         raise NoEngineError
+    if not _has_image(client, image):
+        raise NoImageError(image)
+    # Testcontainers' own reaper is welcome, and not needed: there is ours.
+    if not testcontainers_config.ryuk_disabled:
+        testcontainers_config.ryuk_disabled = not _has_image(client, testcontainers_config.ryuk_image)
+
+
+def _has_image(client: docker.DockerClient, image: str) -> bool:
     try:
         client.images.get(image)
     except docker.errors.ImageNotFound:
-        _pull(client, image)
+        return _can_pull(client, image)
+    return True
 
 
-def _pull(client: docker.DockerClient, image: str) -> None:
+def _can_pull(client: docker.DockerClient, image: str) -> bool:
     try:
         client.images.pull(image)
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        raise NoImageError(image) from error
+    except (docker.errors.DockerException, requests.RequestException):
+        return False
+    return True
 
 
 class ContainerControl:
@@ -64,10 +76,13 @@ class ContainerControl:
         # Ports that Docker chooses would change with every start.
         self._ports = {port: free_port() for port in container.ports}
         self._handle: Handle | None = None
+        host = DockerClient().host()
+        # The address, since the name may stand for the IPv6 one too, where nobody listens.
+        self._host = LOOPBACK if host == "localhost" else host
 
     def address(self, port: int) -> str:
         """Where a port of the container is reached from here."""
-        return f"{LOOPBACK}:{self._ports[port]}"
+        return f"{self._host}:{self._ports[port]}"
 
     def start(self) -> None:
         """Start the container; make it first if there is none."""
@@ -108,7 +123,8 @@ class ContainerControl:
     def close(self) -> None:
         """Remove the container with its volumes, running or not."""
         if self._handle is not None:
-            self._handle.remove(force=True, v=True)
+            with contextlib.suppress(docker.errors.NotFound):
+                self._handle.remove(force=True, v=True)
             self._handle = None
 
     def death(self) -> str | None:
@@ -137,9 +153,12 @@ class ContainerControl:
         for path, content in self._files.items():
             made.with_copy_into_container(content.encode(), str(path))
         for inside, outside in self._ports.items():
-            # Not `with_bind_ports`, which would open the port to the network.
-            made.ports[str(inside)] = (LOOPBACK, outside)  # type: ignore[assignment]
+            made.ports[str(inside)] = self._binding(outside)  # type: ignore[assignment]
         return made.start().get_wrapped_container()
+
+    def _binding(self, port: int) -> int | tuple[str, int]:
+        # A bare number opens the port to the network: only where we come from there.
+        return (LOOPBACK, port) if self._host == LOOPBACK else port
 
     def _get(self) -> Handle:
         if self._handle is None:

@@ -5,6 +5,7 @@ Testcontainers has a container for that, whose image cannot be had everywhere.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import subprocess
 import sys
@@ -25,14 +26,15 @@ def label() -> dict[str, str]:
 
 
 def _watch(run_id: str) -> None:
-    # Its standard input closes when we end, in whatever way.
-    subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-P", __file__, run_id],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    # Its standard input closes when we end, in whatever way, and must not close before.
+    atexit.register(process.communicate)
 
 
 def reap(run_id: str) -> None:

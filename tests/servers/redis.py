@@ -63,9 +63,7 @@ class Redis(Server):
         """A server in a container of its own; it stores nothing, durable or not."""
         from tests.servers.engine import ContainerControl
 
-        control = ContainerControl(
-            Container(image=cls.image, ports=(6379,), command=("redis-server", *_FORGETFUL))
-        )
+        control = ContainerControl(Container(image=cls.image, ports=(6379,), command=("redis-server", *_FORGETFUL)))
         return cls(f"redis://{control.address(6379)}/0", control)
 
     @classmethod

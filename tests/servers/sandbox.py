@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import random
@@ -20,8 +21,6 @@ LOOPBACK: Final = "127.0.0.1"
 # client that keeps knocking could be given the very port it knocks at, and hold it.
 _PORTS: Final = range(10_000, 32_000)
 _TRIES: Final = 200
-
-_reservations: list[socket.socket] = []
 
 
 def free_port() -> int:
@@ -54,7 +53,7 @@ def _reserve(port: int) -> bool:
     except OSError:
         claim.close()
         return False
-    _reservations.append(claim)
+    atexit.register(claim.close)
     return True
 
 
@@ -131,6 +130,4 @@ def find_program(name: str, *patterns: str) -> Path | None:
 
 def search_path() -> str:
     """PATH with the folders of servers, which a normal user's often lacks."""
-    return os.pathsep.join(
-        (os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-    )
+    return os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"))
