@@ -1,0 +1,144 @@
+"""The cache in Redis: a key for each task's document, a hash of counters for each minute."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from shared.cache.base import Cached, Count, Entry
+from shared.errors import CacheUnavailableError
+from shared.redis_client import RedisClient
+
+_TASK_KEY: Final = "taskmill:task:"
+_COUNTS_KEY: Final = "taskmill:counts:"
+_COUNTS_TTL_S: Final = 2 * 3600
+
+# A value is the version in so many digits, then the document: Lua and Python both split it cheaply.
+_VERSION_DIGITS: Final = 10
+
+# A script runs alone in Redis: it is given no more than takes it about a millisecond.
+_CHUNK_ENTRIES: Final = 250
+_CHUNK_BYTES: Final = 512 * 1024
+
+# KEYS: the tasks' keys. ARGV: for each its time to live in milliseconds and its value.
+_PUT: Final = f"""
+local call, sub, num = redis.call, string.sub, tonumber
+for i, key in ipairs(KEYS) do
+  local value = ARGV[2 * i]
+  local held = num(call('GETRANGE', key, 0, {_VERSION_DIGITS - 1}))
+  if not held or num(sub(value, 1, {_VERSION_DIGITS})) >= held then
+    call('SET', key, value, 'PX', ARGV[2 * i - 1])
+  end
+end
+"""
+
+# ARGV: field and number, again and again. The minute is Redis's own, which all its clients share.
+_COUNT: Final = f"""
+local key = '{_COUNTS_KEY}' .. math.floor(redis.call('TIME')[1] / 60)
+for i = 1, #ARGV, 2 do
+  redis.call('HINCRBY', key, ARGV[i], ARGV[i + 1])
+end
+redis.call('EXPIRE', key, {_COUNTS_TTL_S})
+"""
+
+# ARGV: how many full minutes. Answers with the fields and numbers of all of them in a row.
+_SUM: Final = f"""
+local now, found = math.floor(redis.call('TIME')[1] / 60), {{}}
+for minute = now - ARGV[1], now do
+  for _, item in ipairs(redis.call('HGETALL', '{_COUNTS_KEY}' .. minute)) do
+    found[#found + 1] = item
+  end
+end
+return found
+"""
+
+
+class RedisCache:
+    """Keeps documents and counters in the Redis at `url`.
+
+    Scripts are sent as text each time. That costs a microsecond next to a batch of documents, and there is
+    no script that a restarted or flushed Redis could have forgotten.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = RedisClient(url)
+
+    async def open(self) -> None:
+        """Connect, if Redis is there."""
+        with suppress(CacheUnavailableError):
+            await self.ping()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._client.close()
+
+    async def put(self, entries: Sequence[Entry], counts: Sequence[Count] = ()) -> None:
+        """Keep documents, each only if it is not older than what is there; add to the counters. One round trip.
+
+        A document of the same version is kept again: it is the same document, and its time to live starts anew.
+        """
+        scripts = [(_PUT, *_put_arguments(chunk)) for chunk in _chunks(entries)]
+        if counts:
+            scripts.append((_COUNT, 0, *_count_arguments(counts)))
+        if scripts:
+            await self._client.call(lambda redis: _run(redis, scripts))
+
+    async def get(self, task_id: UUID) -> Cached | None:
+        """The document of a task, if it is there."""
+        value: Any = await self._client.call(lambda redis: redis.get(f"{_TASK_KEY}{task_id}"))
+        if value is None:
+            return None
+        return Cached(int(value[:_VERSION_DIGITS]), value[_VERSION_DIGITS:])
+
+    async def counts(self, minutes: int) -> Mapping[tuple[str, str], int]:
+        """Sums by (queue, what) over the last so many full minutes (at most 119) and the one that runs."""
+        found = await self._client.call(lambda redis: redis.eval(_SUM, 0, str(minutes)))
+        sums: Counter[tuple[str, str]] = Counter()
+        for field, number in zip(found[::2], found[1::2], strict=True):
+            queue, _, what = field.decode().rpartition("|")
+            sums[queue, what] += int(number)
+        return sums
+
+    async def ping(self) -> None:
+        """Return when Redis has answered."""
+        await self._client.call(lambda redis: redis.ping())
+
+
+async def _run(redis: Redis, scripts: Sequence[tuple[Any, ...]]) -> None:
+    async with redis.pipeline(transaction=False) as pipeline:
+        for script in scripts:
+            pipeline.eval(*script)
+        await pipeline.execute()
+
+
+def _chunks(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    start = size = 0
+    for end, entry in enumerate(entries):
+        if end - start == _CHUNK_ENTRIES or size > _CHUNK_BYTES:
+            yield entries[start:end]
+            start, size = end, 0
+        size += len(entry.document)
+    if entries:
+        yield entries[start:]
+
+
+def _put_arguments(entries: Sequence[Entry]) -> Iterator[Any]:
+    """The number of keys, the keys, and the arguments of `_PUT`."""
+    yield len(entries)
+    for entry in entries:
+        yield f"{_TASK_KEY}{entry.task_id}"
+    for entry in entries:
+        yield max(1, int(entry.ttl_s * 1000))
+        yield b"%0*d%b" % (_VERSION_DIGITS, entry.version, entry.document)
+
+
+def _count_arguments(counts: Sequence[Count]) -> Iterator[str | int]:
+    sums: Counter[str] = Counter()
+    for count in counts:
+        sums[f"{count.queue}|{count.what}"] += count.number
+    for field, number in sums.items():
+        yield field
+        yield number
