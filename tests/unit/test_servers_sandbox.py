@@ -1,0 +1,113 @@
+"""The ground that private servers stand on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import sandbox
+from tests.servers.sandbox import LOOPBACK, Account, find_program, free_port
+from tests.servers.urls import host_and_port, with_path
+
+ASK_FOR_PORTS = """
+from tests.servers import sandbox
+sandbox._PORTS = range({first}, {first} + 2)
+sandbox._TRIES = 2
+try:
+    print(sandbox.free_port())
+except OSError:
+    print("none")
+"""
+
+
+@pytest.fixture
+def ground() -> Iterator[Path]:
+    """A folder that everybody can reach, which `tmp_path` is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_no_port_is_given_twice() -> None:
+    ports = [free_port() for _ in range(50)]
+
+    assert len(set(ports)) == 50
+
+
+def test_a_port_that_is_given_is_kept_from_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_PORTS", range(port := free_port(), port + 1))
+    pair = ASK_FOR_PORTS.format(first=port)
+
+    other = subprocess.run(
+        [sys.executable, "-c", pair], check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+
+    assert other.stdout.strip() != str(port)
+
+
+def test_a_port_in_use_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((LOOPBACK, 0)) as busy:
+        port = busy.getsockname()[1]
+        monkeypatch.setattr(sandbox, "_PORTS", range(port, port + 1))
+        monkeypatch.setattr(sandbox, "_TRIES", 1)
+
+        with pytest.raises(OSError, match="none of 1 ports"):
+            free_port()
+
+
+def test_ports_are_not_those_that_clients_get_from_the_kernel() -> None:
+    first, _ = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+
+    assert free_port() < int(first)
+
+
+def test_a_folder_is_usable_by_the_account() -> None:
+    account = Account()
+    folder = account.new_folder("unit")
+
+    try:
+        account.run(["touch", "mine"], cwd=folder, env=dict(os.environ))
+
+        assert (folder / "mine").stat().st_uid == (os.getuid() if account.uid is None else account.uid)
+        assert (folder / "mine").stat().st_uid != 0
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_a_program_out_of_reach_is_copied(ground: Path, hidden: bool) -> None:
+    account = Account()
+    account.uid, account.gid = os.getuid(), os.getgid()  # looked at as somebody else
+    original = ground / "place" / "program"
+    original.mkdir(parents=True)
+    (original / "run").touch()
+    original.parent.chmod(0o700 if hidden else 0o755)
+
+    reached = account.reachable_copy(original, ground / "copy")
+
+    assert reached == (ground / "copy" if hidden else original)
+    assert (reached / "run").exists()
+
+
+def test_the_newest_program_of_a_pattern_is_found(tmp_path: Path) -> None:
+    for version in ("16", "18", "17"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "server").touch()
+
+    assert find_program("server", f"{tmp_path}/*/server") == tmp_path / "18" / "server"
+    assert find_program("no-such-server", f"{tmp_path}/*/other") is None
+
+
+def test_an_address_keeps_all_but_its_path() -> None:
+    assert (
+        with_path("amqp://a:b%2Fc@host:1/old?heartbeat=5", "new/one") == "amqp://a:b%2Fc@host:1/new%2Fone?heartbeat=5"
+    )
+    assert host_and_port("redis://host/0", 6379) == ("host", 6379)
