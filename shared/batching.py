@@ -70,7 +70,7 @@ class Batcher(Generic[Item, Result]):
                 for entry in batch:
                     await self._flush_batch([entry])
                 return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each caller gets it
             results = [error] * len(batch)
         for (_, future), result in zip(batch, results, strict=True):
             _settle(future, result)

@@ -32,7 +32,9 @@ class SchemaMissingError(TaskmillError):
     code = "schema_missing"
 
     def __init__(self, found: str | None, wanted: str) -> None:
-        super().__init__(f"the database is at schema {found or 'none'}, {wanted} is needed: run 'alembic upgrade head'")
+        super().__init__(
+            f"the database is at schema {found or 'none'}, {wanted} is needed: run 'alembic upgrade head'"
+        )
 
 
 class BrokerUnavailableError(TaskmillError):
@@ -102,7 +104,9 @@ class NotReplayableError(TaskmillError):
     code = "not_replayable"
 
     def __init__(self, dead_letter_id: UUID) -> None:
-        super().__init__(f"dead letter {dead_letter_id} is a message without a readable task: it can only be discarded")
+        super().__init__(
+            f"dead letter {dead_letter_id} is a message without a readable task: it can only be discarded"
+        )
 
 
 class IllegalMoveError(TaskmillError):

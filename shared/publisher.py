@@ -33,6 +33,8 @@ class Publisher:
         self._outbox = outbox
         self._waiting: deque[Ring] = deque()
         self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -48,8 +50,7 @@ class Publisher:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(flush_s):
-                while self._waiting:
-                    await asyncio.sleep(0.01)
+                await self._empty.wait()
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
@@ -58,7 +59,9 @@ class Publisher:
         """Publish soon. Returns at once; what finds no room is left to the relay."""
         room = _MAX_WAITING - len(self._waiting)
         self._waiting.extend(rings[:room])
-        self._wake.set()
+        if self._waiting:
+            self._empty.clear()
+            self._wake.set()
 
     async def publish(self, rings: Sequence[Ring]) -> list[Ring]:
         """Send a message for each doorbell.
@@ -76,6 +79,7 @@ class Publisher:
             self._wake.clear()
             while self._waiting:
                 await self._publish_some()
+            self._empty.set()
 
     async def _publish_some(self) -> None:
         rings = [self._waiting[i] for i in range(min(len(self._waiting), _MAX_BATCH))]

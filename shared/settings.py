@@ -40,7 +40,8 @@ class DatabaseSettings(_Settings):
     """What the migrations need."""
 
     database_url: str = Field(
-        "postgresql://taskmill:taskmill@localhost:5432/taskmill", description="PostgreSQL 15 or newer, the truth"
+        "postgresql://taskmill:taskmill@localhost:5432/taskmill",
+        description="PostgreSQL 15 or newer, the truth",
     )
 
 
@@ -54,7 +55,9 @@ class LoggingSettings(_Settings):
 class ServiceSettings(DatabaseSettings, LoggingSettings):
     """What API and worker share."""
 
-    rabbitmq_url: str = Field("amqp://guest:guest@localhost:5672/", description="RabbitMQ 3.10 or newer, the doorbell")
+    rabbitmq_url: str = Field(
+        "amqp://guest:guest@localhost:5672/", description="RabbitMQ 3.10 or newer, the doorbell"
+    )
     redis_url: str = Field("redis://localhost:6379/0", description="Redis 6.2 or newer, may forget")
     database_pool_size: int = Field(10, ge=2, le=200, description="PostgreSQL connections of one process")
     broker_queue_type: Literal["quorum", "classic"] = Field(
@@ -64,7 +67,9 @@ class ServiceSettings(DatabaseSettings, LoggingSettings):
         60, description="how long a starting process waits for PostgreSQL and its schema"
     )
     result_ttl: Seconds = Field(3600, description="seconds that the status of a succeeded task stays in Redis")
-    failure_ttl: Seconds = Field(30, description="seconds that other final statuses, which may be retried, stay there")
+    failure_ttl: Seconds = Field(
+        30, description="seconds that other final statuses, which may be retried, stay there"
+    )
 
 
 class ApiSettings(ServiceSettings):
@@ -85,14 +90,18 @@ class WorkerSettings(ServiceSettings):
     """What `python -m worker_service` reads."""
 
     worker_queues: str = Field(
-        f"{DEFAULT_QUEUE}:50", description="queues to consume and how many tasks of each at once: `default:50,reports:2`"
+        f"{DEFAULT_QUEUE}:50",
+        description="queues to consume and how many tasks of each at once: `default:50,reports:2`",
     )
     task_modules: str = Field("", description="modules with handlers to import besides the built-in ones: `a.b,c.d`")
     worker_processes: int = Field(0, ge=0, description="processes for `cpu=True` handlers; 0: one for each core")
     worker_heartbeat_seconds: Seconds = Field(2, description="pause between heartbeats")
     worker_stale_seconds: Seconds = Field(10, description="without a heartbeat for so long a worker counts as lost")
     shutdown_grace_seconds: float = Field(
-        30, ge=0, le=86400, description="how long a stopping worker lets its tasks run before it hands them back"
+        30,
+        ge=0,
+        le=86400,
+        description="how long a stopping worker lets its tasks run before it hands them back",
     )
     task_timeout: Seconds = Field(DEFAULT_TIMEOUT_S, description="hard limit of one attempt where its type sets none")
     reconcile_after_seconds: Seconds = Field(

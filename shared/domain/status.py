@@ -47,7 +47,9 @@ FINISH: Final = Move(
     "finisher (queued: the worker is stopping and returns the attempt)",
 )
 RESCUE: Final = Move(
-    frozenset({_S.RUNNING}), frozenset({_S.QUEUED, _S.FAILED, _S.CANCELLED}), "rescue loop (the worker is lost)"
+    frozenset({_S.RUNNING}),
+    frozenset({_S.QUEUED, _S.FAILED, _S.CANCELLED}),
+    "rescue loop (the worker is lost)",
 )
 CANCEL: Final = Move(WAITING, frozenset({_S.CANCELLED}), "a person, over the API")
 EXPIRE: Final = Move(WAITING, frozenset({_S.EXPIRED}), "expire loop")

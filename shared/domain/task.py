@@ -110,7 +110,7 @@ def document(task: TaskRecord) -> bytes:
     """What `GET /tasks/{task_id}` answers: JSON, with payload and result exactly as they were stored."""
     return orjson.dumps(
         {
-            "task_id": task.id,
+            "task_id": str(task.id),  # asyncpg has a class of its own for UUIDs
             "type": task.type,
             "queue": task.queue,
             "priority": task.priority,

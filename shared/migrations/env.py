@@ -1,14 +1,18 @@
 """Runs the migrations on the database that DATABASE_URL (or the caller's connection URL) names."""
 
 import asyncio
+import sys
 
 from alembic import context
 from sqlalchemy import Connection, pool
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from shared.errors import DatabaseUnavailableError
 from shared.models import Base
-from shared.settings import DatabaseSettings
+from shared.settings import DatabaseSettings, load_or_exit
+from shared.startup import NeighbourMissingError, wait_for
+from shared.store.database import Database
 
 #: Two replicas may migrate at once: the second waits here and then finds nothing to do.
 _LOCK = 0x7461736B6D696C6C
@@ -21,8 +25,19 @@ def _migrate(connection: Connection) -> None:
         context.run_migrations()
 
 
+async def _wait_for_database(address: str) -> None:
+    database = Database(address, pool_size=1)
+    try:
+        await wait_for("PostgreSQL", address, database.ping, errors=(DatabaseUnavailableError,), for_s=60)
+    except NeighbourMissingError as error:
+        sys.exit(f"taskmill: {error}")
+    finally:
+        await database.close()
+
+
 async def _main() -> None:
-    address = context.config.get_main_option("sqlalchemy.url") or DatabaseSettings().database_url
+    address = context.config.get_main_option("sqlalchemy.url") or load_or_exit(DatabaseSettings).database_url
+    await _wait_for_database(address)
     engine = create_async_engine(make_url(address).set(drivername="postgresql+asyncpg"), poolclass=pool.NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(_migrate)

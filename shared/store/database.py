@@ -38,7 +38,12 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = 10, connect_timeout_s: float = 5.0, statement_timeout_s: float = 30.0
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        connect_timeout_s: float = 5.0,
+        statement_timeout_s: float = 30.0,
     ) -> None:
         self._engine: AsyncEngine = create_async_engine(
             make_url(url).set(drivername="postgresql+asyncpg"),
@@ -93,14 +98,20 @@ class Database:
         Raises:
             DatabaseUnavailableError: PostgreSQL did not come back in time.
         """
-        retrying = tenacity.AsyncRetrying(
+        try:
+            return await work()
+        except DatabaseUnavailableError as error:
+            log.warning("database_fault_retried", reason=str(error))
+
+        async def again() -> R:
+            return await work()
+
+        return await tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(DatabaseUnavailableError),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
             stop=tenacity.stop_never if for_s is None else tenacity.stop_after_delay(for_s),
-            before_sleep=_log_first_fault,
             reraise=True,
-        )
-        return await retrying(work)
+        )(again)
 
     async def require_schema(self) -> None:
         """Do nothing if the database is at the schema that this code needs.
@@ -115,14 +126,18 @@ class Database:
         if found is None or found < SCHEMA_REVISION:
             raise SchemaMissingError(found, SCHEMA_REVISION)
 
+    async def ping(self) -> None:
+        """Return when PostgreSQL has answered.
+
+        Raises:
+            DatabaseUnavailableError: It did not.
+        """
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
-
-
-def _log_first_fault(state: tenacity.RetryCallState) -> None:
-    if state.attempt_number == 1 and state.outcome is not None:
-        log.warning("database_fault_retried", reason=str(state.outcome.exception()))
 
 
 @contextmanager

@@ -87,9 +87,7 @@ class DeadLetters:
             DeadLetterNotFoundError: No such dead letter.
         """
         async with self._database.read() as connection:
-            result = await connection.execute(
-                text("DELETE FROM dead_letters WHERE id = :id"), {"id": letter_id}
-            )
+            result = await connection.execute(text("DELETE FROM dead_letters WHERE id = :id"), {"id": letter_id})
         if not result.rowcount:
             raise DeadLetterNotFoundError(letter_id)
 
@@ -118,4 +116,5 @@ _PAGE: Final = text(f"""
     ORDER BY died_at DESC, id DESC LIMIT :limit""")
 
 _FORGET: Final = text("""
-    DELETE FROM dead_letters WHERE task_id IS NULL AND died_at < now() - make_interval(secs => CAST(:days AS float8) * 86400)""")
+    DELETE FROM dead_letters
+    WHERE task_id IS NULL AND died_at < now() - make_interval(secs => CAST(:days AS float8) * 86400)""")

@@ -1,7 +1,7 @@
 """The moves of tasks. Each is one guarded UPDATE that names what it expects to find and does nothing otherwise."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -16,7 +16,16 @@ from shared.domain.task import TaskRecord, failure_json
 from shared.errors import IllegalMoveError, TaskNotFoundError, UniqueConflictError
 from shared.models import sql_list
 from shared.store.database import Database
-from shared.store.rows import BURY, COLUMNS, RELEASE_KEYS, SELECT_MOVED, Moved, moved_from, ring_due, task_from
+from shared.store.rows import (
+    BURY,
+    COLUMNS,
+    RELEASE_KEYS,
+    SELECT_MOVED,
+    Moved,
+    moved_from,
+    ring_due,
+    task_from,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -26,11 +35,12 @@ _PUBLISHED_DIRECTLY: Final = "interval '5 seconds'"
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """An attempt that has ended on this worker, and the outcome that was decided."""
+    """An attempt that has ended on this worker, the outcome that was decided, and its last unstored progress."""
 
     task_id: UUID
     attempt: int
     outcome: Outcome
+    progress: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ class Progress:
 class Finished(Moved):
     """What `finish` did. `refused` holds the tasks that were no longer this attempt's to finish."""
 
-    refused: list[UUID] | None = None
+    refused: list[UUID] = field(default_factory=list)
 
 
 class Lifecycle:
@@ -207,6 +217,7 @@ def _finish_parameters(endings: Sequence[Ending], worker: str) -> dict[str, obje
         "errors": [None if outcome.failure is None else failure_json(outcome.failure) for outcome in outcomes],
         "delays": [outcome.delay_s for outcome in outcomes],
         "returned": [outcome.returns_attempt for outcome in outcomes],
+        "progress": [ending.progress for ending in endings],
         "worker": worker,
     }
 
@@ -234,13 +245,15 @@ _FINISH: Final = text(f"""
     WITH ending AS (
         SELECT * FROM unnest(
             CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:statuses AS text[]), CAST(:results AS text[]),
-            CAST(:errors AS text[]), CAST(:delays AS float8[]), CAST(:returned AS bool[])
-        ) AS e(id, attempt, status, result, error, delay_s, returned)
+            CAST(:errors AS text[]), CAST(:delays AS float8[]), CAST(:returned AS bool[]),
+            CAST(:progress AS text[])
+        ) AS e(id, attempt, status, result, error, delay_s, returned, progress)
     ), moved AS (
         UPDATE tasks t
         SET status = {_TARGET},
             attempt = CASE WHEN e.returned THEN e.attempt - 1 ELSE e.attempt END,
             result = e.result,
+            progress = coalesce(e.progress, t.progress),
             error = e.error,
             errors = CASE WHEN e.error IS NULL THEN t.errors ELSE t.errors || e.error END,
             run_at = CASE WHEN {_TARGET} = 'retrying' THEN now() + make_interval(secs => e.delay_s) ELSE t.run_at END,

@@ -54,8 +54,8 @@ def task_from(row: Row[Any] | Sequence[Any]) -> TaskRecord:
 def moved_from(rows: Iterable[Row[Any]]) -> Moved:
     """The records and rings of rows that came from `SELECT_MOVED`."""
     moved = Moved()
-    for outbox_id, *columns in rows:
-        task = TaskRecord(*columns)
+    for row in rows:
+        outbox_id, task = row[0], task_from(row[1:])
         moved.tasks.append(task)
         if outbox_id is not None:
             moved.rings.append(Ring(outbox_id, task.id, task.attempt + 1, task.queue, task.priority))

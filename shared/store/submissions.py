@@ -82,9 +82,7 @@ async def _accept_keyed(connection: AsyncConnection, tasks: Sequence[NewTask]) -
     return await _insert(connection, tasks, originals, conflicts)
 
 
-async def _spread_conflicts(
-    connection: AsyncConnection, keyed: Sequence[NewTask], conflicts: set[UUID]
-) -> set[UUID]:
+async def _spread_conflicts(connection: AsyncConnection, keyed: Sequence[NewTask], conflicts: set[UUID]) -> set[UUID]:
     """All tasks of a request (they share its fingerprint) conflict when one does, and give back their keys."""
     if not conflicts:
         return conflicts

@@ -1,6 +1,6 @@
 """What workers have announced about the types of task they run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -39,11 +39,7 @@ class TaskTypes:
     async def live_workers(self) -> dict[str, int]:
         """How many live workers know each type."""
         async with self._database.read() as connection:
-            return {name: count for name, count in _pairs(await connection.execute(_LIVE_WORKERS))}
-
-
-def _pairs(rows: Iterable[Any]) -> Iterable[tuple[str, int]]:
-    return ((row[0], row[1]) for row in rows)
+            return {row.type: row.workers for row in await connection.execute(_LIVE_WORKERS)}
 
 
 def _type_from(announcement: str) -> TaskTypeInfo:
@@ -58,6 +54,6 @@ _ANNOUNCE: Final = text("""
     ON CONFLICT (name) DO UPDATE SET announcement = excluded.announcement, announced_at = excluded.announced_at""")
 
 _LIVE_WORKERS: Final = text("""
-    SELECT type, count(*) FROM workers w, unnest(w.types) AS type
+    SELECT type, count(*) AS workers FROM workers w, unnest(w.types) AS type
     WHERE w.heartbeat_at > now() - make_interval(secs => w.stale_after_s) AND NOT w.stopping
     GROUP BY type""")

@@ -89,7 +89,9 @@ class Tasks:
             f"SELECT {COLUMNS} FROM tasks t {'WHERE ' + ' AND '.join(clauses) if clauses else ''}"
             " ORDER BY t.id DESC LIMIT :limit"
         )
-        used = {name: value for name, value in parameters.items() if value is not None and f":{name}" in str(statement)}
+        used = {
+            name: value for name, value in parameters.items() if value is not None and f":{name}" in str(statement)
+        }
         async with self._database.read() as connection:
             return [task_from(row) for row in await connection.execute(statement, {**used, "limit": limit})]
 

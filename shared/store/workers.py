@@ -56,9 +56,7 @@ class Workers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def beat(
-        self, info: WorkerInfo, *, running: int, healthy: bool, stopping: bool
-    ) -> list[RunningHere]:
+    async def beat(self, info: WorkerInfo, *, running: int, healthy: bool, stopping: bool) -> list[RunningHere]:
         """Say that the worker is alive.
 
         Returns:

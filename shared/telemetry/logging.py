@@ -58,12 +58,18 @@ def configure_logging(*, format_: str, level: str, service: str) -> None:
 def _renderers(format_: str) -> list[structlog.types.Processor]:
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if format_ == "console":
-        return [remove_meta, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        return [remove_meta, _for_people()]
     return [
         remove_meta,
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(serializer=_to_json),
     ]
+
+
+def _for_people() -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
 
 
 def _to_json(event: Any, **_: Any) -> str:

@@ -1,0 +1,44 @@
+"""`python -m worker_service` runs a worker; `python -m worker_service health` asks whether one here is well."""
+
+import asyncio
+import os
+import sys
+
+import structlog
+import uvloop
+
+from shared.errors import TaskmillError
+from shared.settings import WorkerSettings, load_or_exit
+from shared.telemetry.logging import configure_logging
+from worker_service.health import is_healthy
+from worker_service.service import WorkerService
+
+_USAGE = (
+    "usage: python -m worker_service [health]\n\nSettings come from the environment and .env: see docs/operating.md."
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command and return the process's exit status."""
+    if arguments not in ([], ["health"]):
+        print(_USAGE, file=sys.stdout if {"-h", "--help"} & set(arguments) else sys.stderr)
+        return 0 if {"-h", "--help"} & set(arguments) else 2
+    settings = load_or_exit(WorkerSettings)
+    configure_logging(format_=settings.log_format, level=settings.log_level, service="worker")
+    if arguments == ["health"]:
+        return 0 if asyncio.run(is_healthy(settings.database_url)) else 1
+    service = WorkerService(settings)
+    try:
+        uvloop.run(service.run())
+    except TaskmillError as error:
+        structlog.get_logger(__name__).critical("worker_failed", code=error.code, reason=str(error))
+        return 1
+    if service.has_stuck_threads():
+        # A thread that nobody can stop would keep the interpreter from ending; its task has been handed back.
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

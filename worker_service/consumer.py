@@ -1,0 +1,185 @@
+"""Takes deliveries of one queue, claims their tasks as slots are free, and starts them."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from shared.broker.base import Broker, Delivery, Subscription
+from shared.domain.message import Due, decode
+from shared.domain.task import TaskRecord
+from shared.errors import MalformedMessageError
+from shared.news import News
+from shared.store.store import Store
+from shared.telemetry import metrics
+from worker_service.executor import Executor
+from worker_service.registry import Registry
+from worker_service.running import Running
+
+log = structlog.get_logger(__name__)
+
+#: Seconds that a stopping consumer waits for the claim in flight.
+_CLAIM_AT_STOP_S: Final = 3.0
+
+
+@dataclass(eq=False, slots=True)
+class _Bundle:
+    """A delivery and how many of its tasks are not done with. Acked with the last of them."""
+
+    delivery: Delivery
+    remaining: int
+
+    def settle_one(self) -> None:
+        self.remaining -= 1
+        if self.remaining == 0:
+            self.delivery.ack()
+
+
+class QueueConsumer:
+    """The consumer of one queue.
+
+    Args:
+        queue: Name of the queue.
+        concurrency: How many of its tasks run here at once; also how many messages are fetched ahead.
+        default_timeout_s: Hard limit where the type sets none.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        concurrency: int,
+        *,
+        broker: Broker,
+        store: Store,
+        news: News,
+        registry: Registry,
+        executor: Executor,
+        worker_id: str,
+        default_timeout_s: float,
+    ) -> None:
+        self.queue = queue
+        self._concurrency = concurrency
+        self._broker = broker
+        self._store = store
+        self._news = news
+        self._registry = registry
+        self._types = registry.names()
+        self._executor = executor
+        self._worker_id = worker_id
+        self._default_timeout_s = default_timeout_s
+        self._free = concurrency
+        self._backlog: deque[tuple[Due, _Bundle]] = deque()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._stopped = asyncio.Event()
+        self._subscription: Subscription | None = None
+
+    def __repr__(self) -> str:
+        return f"<QueueConsumer {self.queue} free={self._free}/{self._concurrency} backlog={len(self._backlog)}>"
+
+    @property
+    def consuming(self) -> bool:
+        """Whether deliveries can arrive now."""
+        return self._subscription is not None and self._subscription.consuming
+
+    async def run(self) -> None:
+        """Consume until `stop`."""
+        self._subscription = await self._broker.subscribe(
+            self.queue, prefetch=self._concurrency, on_delivery=self._on_delivery
+        )
+        while not self._stopping:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._backlog and self._free and not self._stopping:
+                await self._claim_some()
+        self._stopped.set()
+
+    async def stop(self) -> None:
+        """Take nothing more. What was delivered and not claimed goes back to the broker when it is closed."""
+        self._stopping = True
+        self._backlog.clear()
+        self._wake.set()
+        if self._subscription is not None:
+            await self._subscription.close()
+        with suppress(TimeoutError):  # a claim is in flight, and PostgreSQL is away: what it took is rescued
+            async with asyncio.timeout(_CLAIM_AT_STOP_S):
+                await self._stopped.wait()
+
+    # The way of a delivery ..........................................................
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        if self._stopping:
+            return
+        try:
+            bundle_of = decode(delivery.body)
+        except MalformedMessageError as error:
+            log.warning("malformed_message_rejected", queue=self.queue, reason=str(error))
+            delivery.reject()
+            return
+        bundle = _Bundle(delivery, len(bundle_of))
+        self._backlog.extend((due, bundle) for due in bundle_of)
+        self._wake.set()
+
+    async def _claim_some(self) -> None:
+        taken = self._take(self._free)
+        if not taken:
+            return
+        try:
+            claimed = await self._claim(list(taken))
+            for task in claimed:
+                self._start(task, taken.pop(Due(task.id, task.attempt)))
+            await self._dismiss(taken)
+            await self._news.tell(claimed)
+        except Exception:
+            log.exception("claim_failed", queue=self.queue, count=len(taken))
+            self._backlog.extendleft(taken.items())
+            await asyncio.sleep(1)
+
+    def _take(self, limit: int) -> dict[Due, _Bundle]:
+        """The next attempts to claim. A copy of one that is at hand or runs here is done with at once."""
+        taken: dict[Due, _Bundle] = {}
+        while self._backlog and len(taken) < limit:
+            due, bundle = self._backlog.popleft()
+            if due in taken or self._executor.is_running(*due):
+                metrics.DUPLICATES.inc()
+                bundle.settle_one()
+            else:
+                taken[due] = bundle
+        return taken
+
+    async def _claim(self, due: Sequence[Due]) -> list[TaskRecord]:
+        return await self._store.database.persist(
+            lambda: self._store.lifecycle.claim(due, worker=self._worker_id, types=self._types)
+        )
+
+    def _start(self, task: TaskRecord, bundle: _Bundle) -> None:
+        self._free -= 1
+        self._executor.start(
+            Running(
+                task=task,
+                type=self._registry.get(task.type),
+                timeout_s=task.timeout_s or self._default_timeout_s,
+                on_settled=bundle.settle_one,
+                on_free=self._on_free,
+            )
+        )
+
+    def _on_free(self) -> None:
+        self._free += 1
+        self._wake.set()
+
+    async def _dismiss(self, unclaimed: dict[Due, _Bundle]) -> None:
+        """Done with what could not be claimed; types that only other workers know are rung for again later."""
+        if not unclaimed:
+            return
+        due = list(unclaimed)
+        postponed = await self._store.database.persist(lambda: self._store.outbox.postpone_unknown(due, self._types))
+        if postponed:
+            log.warning("unknown_types_postponed", queue=self.queue, count=postponed)
+        metrics.DUPLICATES.inc(len(due) - postponed)
+        for entry in due:
+            unclaimed.pop(entry).settle_one()

@@ -1,0 +1,137 @@
+"""What a handler may ask and say while it runs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from shared.domain.task import progress_json
+from shared.errors import TaskmillError
+from shared.jsontext import printable
+from worker_service.errors import SoftTimeout, Stopped
+
+#: Characters of a progress message. A report stays below PIPE_BUF (4096 bytes), so that a process that is
+#: killed while it writes one leaves no half of it behind.
+_MESSAGE_CHARS: Final = 500
+
+
+class Signals(Protocol):
+    """How the handler learns that it should end. Read from any thread."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the attempt is to end now."""
+
+    @property
+    def soft_timed_out(self) -> bool:
+        """Whether the soft timeout has passed."""
+
+
+#: Takes the progress of the attempt, as JSON text; callable from any thread.
+ReportProgress = Callable[[str], None]
+#: Stores a new task: (type, payload, options) to its id.
+Submit = Callable[[str, Any, dict[str, Any]], Awaitable[UUID]]
+
+
+class TaskContext:
+    """The second argument of every handler.
+
+    Attributes:
+        task_id: The task's id.
+        attempt: Number of this attempt; the first is 1.
+        queue: Where the task was taken from.
+        log: A structlog logger whose lines carry the task, attempt, worker and request.
+    """
+
+    def __init__(
+        self,
+        *,
+        task_id: UUID,
+        attempt: int,
+        queue: str,
+        signals: Signals,
+        report_progress: ReportProgress,
+        submit: Submit | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.task_id = task_id
+        self.attempt = attempt
+        self.queue = queue
+        self.log: structlog.stdlib.BoundLogger = structlog.get_logger("task")
+        self._signals = signals
+        self._report_progress = report_progress
+        self._submit = submit
+        self._loop = loop
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of the task: hand it to other systems so that a repeat there is no repeat."""
+        return str(self.task_id)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt is to end: cancelled, out of time, or its worker is stopping."""
+        return self._signals.stopped
+
+    @property
+    def soft_timed_out(self) -> bool:
+        """Whether the soft timeout has passed; the hard one is near."""
+        return self._signals.soft_timed_out
+
+    def check_cancelled(self) -> None:
+        """Do nothing while the attempt may go on. For `def` handlers, which nobody can interrupt.
+
+        Raises:
+            Stopped: The attempt is to end now.
+            SoftTimeout: Its soft timeout has passed.
+        """
+        if self._signals.stopped:
+            raise Stopped("the attempt was asked to end")
+        if self._signals.soft_timed_out:
+            raise SoftTimeout("the soft timeout has passed")
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> Awaitable[None]:
+        """Say how far the task is. Stored about twice a second; clients see the latest.
+
+        Works at once in every kind of handler; `async def` handlers may await it to let others run.
+
+        Args:
+            done: How much is done, in any unit.
+            total: How much there is, in the same unit; None where nobody knows.
+            message: A few words for people.
+        """
+        whole = None if total is None else float(total)
+        self._report_progress(progress_json(float(done), whole, printable(message, _MESSAGE_CHARS)))
+        return _Breath()
+
+    async def submit(self, type: str, payload: Any = None, **options: Any) -> UUID:
+        """Store a new task that has this one as its parent; accepted for good when this returns.
+
+        A later attempt of this handler submits again: give `unique={"key": …}` where that must not double.
+
+        Args:
+            type: A type that some worker has announced.
+            payload: What its schema accepts; None for `{}`.
+            options: As in `POST /tasks`: queue, priority, delay, max_attempts, timeout, tags, unique.
+
+        Raises:
+            TaskmillError: The type is unknown, or an option does not fit.
+        """
+        if self._submit is None:
+            raise TaskmillError("a cpu=True handler can't submit tasks: return what is to follow")
+        return await self._submit(type, payload, options)
+
+    def submit_blocking(self, type: str, payload: Any = None, **options: Any) -> UUID:
+        """`submit` for `def` handlers; waits until the task is stored."""
+        if self._loop is None:
+            raise TaskmillError("a cpu=True handler can't submit tasks: return what is to follow")
+        return asyncio.run_coroutine_threadsafe(self.submit(type, payload, **options), self._loop).result()
+
+
+class _Breath:
+    """Awaited, lets other handlers run; thrown away, does nothing."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from asyncio.sleep(0).__await__()

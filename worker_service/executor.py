@@ -1,0 +1,223 @@
+"""Runs handlers where they belong, holds them to their limits, and reports how each attempt ended."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Final
+from uuid import UUID
+
+import anyio
+import structlog
+from anyio import to_thread
+
+from shared.domain.outcome import Failed, Failure, Report
+from worker_service.calling import call_blocking, call_on_loop, report_of
+from worker_service.context import Submit, TaskContext
+from worker_service.process_pool import HandlerProcesses, Job
+from worker_service.running import Running, StopReason
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between two looks at the limits of all running attempts: one timer instead of one for each.
+_TICK_S: Final = 0.2
+#: Seconds a handler has to end after it was told to. Then a process is killed, and others are given up: their
+#: outcome is written, their slot stays taken until they end.
+STOP_GRACE_S: Final = 5.0
+
+OnReport = Callable[[Running, Report], None]
+
+
+class Executor:
+    """Runs attempts. Reports each exactly once, whatever its handler does.
+
+    Args:
+        worker_id: For the log lines of handlers.
+        processes: Where `cpu=True` handlers run.
+        threads: How many `def` handlers may run at once.
+        on_report: Takes the report of an attempt that has ended or was given up.
+        submit: How handlers store new tasks.
+    """
+
+    def __init__(
+        self,
+        *,
+        worker_id: str,
+        processes: HandlerProcesses,
+        threads: int,
+        on_report: OnReport,
+        submit: Submit | None = None,
+    ) -> None:
+        self._worker_id = worker_id
+        self._processes = processes
+        self._threads = anyio.CapacityLimiter(threads)
+        self._on_report = on_report
+        self._submit = submit
+        self._running: dict[UUID, Running] = {}
+
+    def __repr__(self) -> str:
+        return f"<Executor running={len(self._running)}>"
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def __iter__(self) -> Iterator[Running]:
+        return iter(list(self._running.values()))
+
+    def is_running(self, task_id: UUID, attempt: int) -> bool:
+        """Whether this very attempt runs here."""
+        running = self._running.get(task_id)
+        return running is not None and running.task.attempt == attempt
+
+    # The way of an attempt ..........................................................
+
+    def start(self, running: Running) -> None:
+        """Begin an attempt. Returns at once."""
+        self._running[running.task.id] = running
+        running.call = asyncio.create_task(self._call(running))
+        running.call.add_done_callback(lambda call: self._call_ended(running, call))
+
+    async def _call(self, running: Running) -> Report:
+        task = running.task
+        structlog.contextvars.bind_contextvars(
+            task_id=str(task.id), attempt=task.attempt, worker=self._worker_id, request_id=task.request_id
+        )
+        match running.type.runs_in:
+            case "loop":
+                self._begin(running)
+                return await call_on_loop(running.type, task.payload, self._context(running))
+            case "thread":
+                return await to_thread.run_sync(
+                    self._call_in_thread, running, limiter=self._threads, abandon_on_cancel=True
+                )
+            case "process":
+                return await self._processes.run(lambda slot: self._job(running, slot), lambda: self._begin(running))
+
+    def _call_in_thread(self, running: Running) -> Report:
+        loop = running.loop
+        if running.stop_reason is not None:  # told to end while it waited for a thread
+            return running.report_of_stop()
+        running.in_thread = True
+        loop.call_soon_threadsafe(self._begin, running)
+        try:
+            return call_blocking(running.type, running.task.payload, self._context(running))
+        finally:
+            # The event loop may have given this thread up long ago: only now is its slot free.
+            running.in_thread = False
+            loop.call_soon_threadsafe(self._handler_ended, running)
+
+    def _context(self, running: Running) -> TaskContext:
+        def report_progress(progress: str) -> None:
+            running.progress = progress
+
+        return TaskContext(
+            task_id=running.task.id,
+            attempt=running.task.attempt,
+            queue=running.task.queue,
+            signals=running,
+            report_progress=report_progress,
+            submit=self._submit,
+            loop=running.loop,
+        )
+
+    def _job(self, running: Running, slot: int) -> Job:
+        task = running.task
+        running.ask_process_to_stop = lambda: self._processes.ask_to_stop(slot)
+        return Job(
+            task.type, task.payload, task.id, task.attempt, task.queue, task.request_id, task.soft_timeout_s, slot
+        )
+
+    @staticmethod
+    def _begin(running: Running) -> None:
+        running.began_at = running.loop.time()
+
+    def progress_from_process(self, task_id: UUID, attempt: int, progress: str) -> None:
+        """Take a report that came from a process of the pool."""
+        if self.is_running(task_id, attempt):
+            self._running[task_id].progress = progress
+
+    # Its end ........................................................................
+
+    def _call_ended(self, running: Running, call: asyncio.Task[Report]) -> None:
+        self._report(running, _report_from(running, call))
+        if not running.in_thread:
+            self._handler_ended(running)
+
+    def _report(self, running: Running, report: Report) -> None:
+        if not running.reported:
+            running.outcome_decided.set()
+            self._on_report(running, report)
+
+    def _handler_ended(self, running: Running) -> None:
+        if self._running.get(running.task.id) is running:
+            del self._running[running.task.id]
+        running.mark_ended()
+
+    # Stopping .......................................................................
+
+    def stop(self, running: Running, reason: StopReason) -> None:
+        """Tell an attempt to end. Its handler may still finish its work, and then that counts."""
+        if running.stop_reason is not None or running.reported:
+            return
+        running.stop_reason = reason
+        running.stopped_at = running.loop.time()
+        log.info("attempt_stopped", task_id=str(running.task.id), attempt=running.task.attempt, reason=reason.value)
+        if running.type.runs_in == "process" and running.began_at is not None and reason is not StopReason.TIMEOUT:
+            running.ask_process_to_stop()
+        elif running.type.runs_in != "thread" or running.began_at is None:
+            assert running.call is not None
+            running.call.cancel()
+
+    def stop_all(self, reason: StopReason) -> None:
+        """Tell every attempt to end."""
+        for running in self:
+            self.stop(running, reason)
+
+    async def watch_limits(self) -> None:
+        """Hold attempts to their limits until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            try:
+                self.check_limits(loop.time())
+            except Exception:
+                log.exception("limits_check_failed")
+
+    def check_limits(self, now: float) -> None:
+        """One look at all running attempts."""
+        for running in self:
+            if running.reported:
+                continue
+            if running.stop_reason is not None:
+                if now - running.stopped_at > STOP_GRACE_S:
+                    self._give_up(running)
+            elif running.began_at is not None:
+                self._check_timeouts(running, now - running.began_at)
+
+    def _check_timeouts(self, running: Running, ran_s: float) -> None:
+        if ran_s > running.timeout_s:
+            self.stop(running, StopReason.TIMEOUT)
+        elif not running.soft_timed_out and running.task.soft_timeout_s and ran_s > running.task.soft_timeout_s:
+            running.soft_timed_out = True
+            log.info("soft_timeout_passed", task_id=str(running.task.id), attempt=running.task.attempt)
+
+    def _give_up(self, running: Running) -> None:
+        """The handler did not end in time: kill its process, or leave it be and write its outcome."""
+        log.warning("handler_did_not_stop", task_id=str(running.task.id), type=running.task.type)
+        if running.type.runs_in == "process":
+            assert running.call is not None
+            running.call.cancel()
+        self._report(running, running.report_of_stop())
+
+    async def all_reported(self) -> None:
+        """Return when every attempt has ended or was given up."""
+        await asyncio.gather(*(running.outcome_decided.wait() for running in self))
+
+
+def _report_from(running: Running, call: asyncio.Task[Report]) -> Report:
+    if call.cancelled():
+        if running.stop_reason is None:
+            return Failed(Failure("CancelledError", "the handler was cancelled from within"))
+        return running.report_of_stop()
+    error = call.exception()
+    report = call.result() if error is None else report_of(error)
+    # A handler that raises because it was told to end has not failed; one that finished its work has finished.
+    return running.report_of_stop() if running.stop_reason is not None and isinstance(report, Failed) else report

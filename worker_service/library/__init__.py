@@ -1,0 +1,6 @@
+"""The built-in tasks. Each is also an example of how to write one."""
+
+from typing import Final
+
+#: Modules that every worker imports.
+BUILT_IN: Final = ("worker_service.library.demo",)

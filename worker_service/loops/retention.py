@@ -1,0 +1,36 @@
+"""Forgets what is old: final tasks, unreadable messages, workers that are long gone."""
+
+from typing import Final
+
+import structlog
+
+from shared.store.store import Store
+from worker_service.loops.base import PeriodicLoop
+
+log = structlog.get_logger(__name__)
+
+_LIMIT: Final = 1_000
+#: Seconds after its last heartbeat that a lost worker is still shown.
+_LOST_WORKERS_S: Final = 3600.0
+
+
+class Retention(PeriodicLoop):
+    """Deletes in small rounds, so that no lock is long.
+
+    Args:
+        days: How long final tasks and unreadable messages are kept.
+    """
+
+    def __init__(self, store: Store, *, days: float, interval_s: float = 60.0) -> None:
+        super().__init__(interval_s=interval_s)
+        self._store = store
+        self._days = days
+
+    async def run_once(self) -> int:
+        """Delete at most a thousand tasks, and what else is old. Returns how many tasks."""
+        forgotten = await self._store.tasks.forget(older_than_days=self._days, limit=_LIMIT)
+        await self._store.dead_letters.forget_unreadable(older_than_days=self._days)
+        await self._store.workers.forget_lost(older_than_s=_LOST_WORKERS_S)
+        if forgotten:
+            log.info("tasks_forgotten", count=forgotten)
+        return forgotten

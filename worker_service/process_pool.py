@@ -1,0 +1,213 @@
+"""Processes for `cpu=True` handlers: they can be killed, and their death is only that attempt's failure."""
+
+import asyncio
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from pebble import ProcessExpired, ProcessPool
+
+from shared.domain.outcome import Failed, Failure, Report
+from shared.telemetry.logging import configure_logging
+from worker_service.calling import call_blocking
+from worker_service.context import TaskContext
+from worker_service.registry import import_task_modules, registry
+
+log = structlog.get_logger(__name__)
+
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a process of the pool needs to know before its first attempt."""
+
+    modules: tuple[str, ...]
+    log_format: str
+    log_level: str
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt, as it is sent to a process."""
+
+    type: str
+    payload: str
+    task_id: UUID
+    attempt: int
+    queue: str
+    request_id: str | None
+    soft_timeout_s: float | None
+    slot: int
+
+
+class HandlerProcesses:
+    """A pool of processes, started with the first job.
+
+    Args:
+        size: How many processes.
+        on_progress: Called on the event loop with (task_id, attempt, progress as JSON text).
+    """
+
+    def __init__(self, size: int, setup: Setup, on_progress: Callable[[UUID, int, str], None]) -> None:
+        self._size = size
+        self._setup = setup
+        self._on_progress = on_progress
+        self._pool: ProcessPool | None = None
+        # A fresh interpreter: a fork would copy the locks of our threads.
+        self._context = multiprocessing.get_context("spawn")
+        self._stop_flags: Any = None
+        self._readers: list[Connection[bytes, bytes]] = []
+        self._writers: list[Connection[bytes, bytes]] = []
+        self._free_slots = list(range(size))
+        self._slots = asyncio.Semaphore(size)
+
+    def __repr__(self) -> str:
+        return f"<HandlerProcesses {self._size - len(self._free_slots)} of {self._size} busy>"
+
+    async def run(self, make_job: Callable[[int], Job], on_begin: Callable[[], None]) -> Report:
+        """Run one job in a process, once one is free. Cancelling this kills the process.
+
+        Args:
+            make_job: Makes the job for a slot, by whose number `ask_to_stop` reaches it.
+            on_begin: Called when a process is free.
+        """
+        async with self._slots:
+            slot = self._free_slots.pop()
+            try:
+                on_begin()
+                return await self._run_in(make_job(slot), slot)
+            finally:
+                self._free_slots.append(slot)
+
+    def ask_to_stop(self, slot: int) -> None:
+        """Let `ctx.cancelled` be true in the job of a slot."""
+        if self._stop_flags is not None:
+            self._stop_flags[slot] = 1
+
+    async def close(self) -> None:
+        """Kill what runs and end the pool. Takes up to a few seconds."""
+        for reader in self._readers:
+            asyncio.get_running_loop().remove_reader(reader.fileno())
+        await asyncio.to_thread(self._end_pool)
+        for connection in (*self._readers, *self._writers):
+            connection.close()
+        self._readers, self._writers = [], []
+
+    def _end_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.stop()  # type: ignore[no-untyped-call]
+            self._pool.join()
+            self._pool = None
+
+    async def _run_in(self, job: Job, slot: int) -> Report:
+        if self._pool is None or not self._pool.active:
+            self._start()
+        self._stop_flags[slot] = 0
+        assert self._pool is not None
+        future = self._pool.schedule(_run_job, args=(job,))
+        try:
+            report: Report = await asyncio.wrap_future(future)
+            return report
+        except ProcessExpired as error:
+            return Failed(Failure("process_died", f"the process of the handler ended with status {error.exitcode}"))
+        except asyncio.CancelledError:
+            future.cancel()  # type: ignore[no-untyped-call]
+            raise
+
+    def _start(self) -> None:
+        self._stop_flags = self._context.RawArray(ctypes.c_byte, self._size)
+        # A pipe for each slot rather than one queue for all: a queue has a lock, and a process that is killed
+        # while it holds the lock would silence the others for ever.
+        pipes = [self._context.Pipe(duplex=False) for _ in range(self._size)]
+        self._pool = ProcessPool(
+            max_workers=self._size,
+            context=self._context,
+            initializer=_set_up,
+            initargs=(self._setup, os.getpid(), self._stop_flags, [writer for _, writer in pipes]),
+        )
+        self._writers = [writer for _, writer in pipes]  # kept open: a new process gets them too
+        self._readers = [reader for reader, _ in pipes]
+        for reader in self._readers:
+            asyncio.get_running_loop().add_reader(reader.fileno(), self._forward, reader)
+
+    def _forward(self, reader: "Connection[bytes, bytes]") -> None:
+        task_id, attempt, progress = reader.recv_bytes().decode().split(" ", 2)
+        self._on_progress(UUID(task_id), int(attempt), progress)
+
+
+# In the processes ...................................................................
+
+
+class _Signals:
+    """Flags of one job: the worker sets one in shared memory, a timer of the process the other."""
+
+    def __init__(self, flags: Any, slot: int, soft_timeout_s: float | None) -> None:
+        self._flags = flags
+        self._slot = slot
+        self.soft_timed_out = False
+        self._timer = threading.Timer(soft_timeout_s, self._time_out) if soft_timeout_s else None
+        if self._timer is not None:
+            self._timer.daemon = True
+            self._timer.start()
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self._flags[self._slot])
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _time_out(self) -> None:
+        self.soft_timed_out = True
+
+
+_flags: Any = None
+_writers: "list[Connection[bytes, bytes]]" = []
+
+
+def _set_up(setup: Setup, worker_pid: int, flags: Any, writers: "list[Connection[bytes, bytes]]") -> None:
+    global _flags, _writers
+    _die_with(worker_pid)
+    _flags, _writers = flags, writers
+    configure_logging(format_=setup.log_format, level=setup.log_level, service="worker")
+    structlog.contextvars.bind_contextvars(worker=setup.worker_id)
+    import_task_modules(setup.modules)
+
+
+def _die_with(worker_pid: int) -> None:
+    """An attempt must not go on when its worker was killed: it will run again elsewhere."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != worker_pid:
+        os._exit(1)
+
+
+def _run_job(job: Job) -> Report:
+    writer = _writers[job.slot]
+    signals = _Signals(_flags, job.slot, job.soft_timeout_s)
+    ctx = TaskContext(
+        task_id=job.task_id,
+        attempt=job.attempt,
+        queue=job.queue,
+        signals=signals,
+        report_progress=lambda progress: writer.send_bytes(f"{job.task_id} {job.attempt} {progress}".encode()),
+    )
+    with structlog.contextvars.bound_contextvars(
+        task_id=str(job.task_id), attempt=job.attempt, request_id=job.request_id
+    ):
+        try:
+            return call_blocking(registry.get(job.type), job.payload, ctx)
+        finally:
+            signals.close()

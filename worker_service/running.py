@@ -1,0 +1,92 @@
+"""One attempt in progress: its limits, why it is to stop, and what is left to do for it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from shared.domain.outcome import Cancelled, Failed, Failure, Interrupted, Report
+from shared.domain.task import TaskRecord
+from worker_service.registry import TaskType
+
+
+class StopReason(Enum):
+    """Why an attempt is stopped from outside."""
+
+    CANCEL = "cancel"  # a person asked for it
+    TIMEOUT = "timeout"  # its hard limit has passed
+    SHUTDOWN = "shutdown"  # the worker is stopping
+    LOST = "lost"  # by the record it no longer runs here
+
+
+@dataclass(eq=False, slots=True)
+class Running:
+    """An attempt from its claim until its outcome is written and its handler has really ended.
+
+    Attributes:
+        task: The row as it was claimed.
+        on_settled: Called once, when the outcome is written: the message is done with this task.
+        on_free: Called once, when besides the handler has ended: its slot is free.
+        began_at: Loop time at which the handler began, None while it waits for a thread or process.
+        stop_reason: Why it was told to stop, None while it may go on. Only the first reason counts.
+        stopped_at: Loop time at which it was told to stop.
+        progress: The latest report that is not stored yet, as JSON text.
+        outcome_decided: Set when its report is given; what the handler still does no longer counts.
+        in_thread: Whether a thread runs its handler at this moment.
+        seen_in_record: Whether a heartbeat has found it in PostgreSQL as running here.
+    """
+
+    task: TaskRecord
+    type: TaskType
+    timeout_s: float
+    on_settled: Callable[[], None]
+    on_free: Callable[[], None]
+    began_at: float | None = None
+    stop_reason: StopReason | None = None
+    stopped_at: float = 0.0
+    soft_timed_out: bool = False
+    progress: str | None = None
+    handler_ended: bool = False
+    written: bool = False
+    outcome_decided: asyncio.Event = field(default_factory=asyncio.Event)
+    in_thread: bool = False
+    seen_in_record: bool = False
+    call: asyncio.Task[Report] | None = None
+    ask_process_to_stop: Callable[[], None] = lambda: None
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the handler is to end now. Read from any thread."""
+        return self.stop_reason is not None
+
+    @property
+    def reported(self) -> bool:
+        """Whether its outcome is decided."""
+        return self.outcome_decided.is_set()
+
+    def report_of_stop(self) -> Report:
+        """What an attempt that ended because it was told to reports."""
+        match self.stop_reason:
+            case StopReason.CANCEL:
+                return Cancelled()
+            case StopReason.TIMEOUT:
+                return Failed(Failure("timeout", f"ran longer than its timeout of {self.timeout_s:g} s"))
+            case _:
+                return Interrupted()
+
+    def mark_written(self) -> None:
+        """Its outcome is in PostgreSQL, or was refused there."""
+        self.written = True
+        self.on_settled()
+        self._free_if_over()
+
+    def mark_ended(self) -> None:
+        """Its handler runs no more."""
+        if not self.handler_ended:
+            self.handler_ended = True
+            self._free_if_over()
+
+    def _free_if_over(self) -> None:
+        if self.written and self.handler_ended:
+            self.on_free()

@@ -1,0 +1,117 @@
+"""The worker as a service of its own: real servers, settings, and signals."""
+
+import asyncio
+import signal
+
+import structlog
+from shared.broker.rabbitmq import RabbitBroker
+
+from shared.cache.redis import RedisCache
+from shared.errors import BrokerUnavailableError, DatabaseUnavailableError, SchemaMissingError
+from shared.events.redis import RedisEvents
+from shared.news import News
+from shared.publisher import Publisher
+from shared.settings import WorkerSettings, parse_queues
+from shared.startup import unless, wait_for
+from shared.store.database import Database
+from shared.store.store import Store
+from worker_service.library import BUILT_IN
+from worker_service.registry import import_task_modules, registry
+from worker_service.supervisor import Supervisor, WorkerOptions
+
+log = structlog.get_logger(__name__)
+
+
+def worker_options(settings: WorkerSettings, database_url: str) -> WorkerOptions:
+    """The plain values that a supervisor needs."""
+    modules = [name.strip() for name in settings.task_modules.split(",") if name.strip()]
+    return WorkerOptions(
+        database_url=database_url,
+        queues=parse_queues(settings.worker_queues),
+        modules=(*BUILT_IN, *modules),
+        processes=settings.worker_processes,
+        heartbeat_s=settings.worker_heartbeat_seconds,
+        stale_s=settings.worker_stale_seconds,
+        grace_s=settings.shutdown_grace_seconds,
+        default_timeout_s=settings.task_timeout,
+        reconcile_after_s=settings.reconcile_after_seconds,
+        retention_days=settings.retention_days,
+        log_format=settings.log_format,
+        log_level=settings.log_level,
+    )
+
+
+class WorkerService:
+    """Everything of one worker process.
+
+    Raises (from `run`):
+        TaskDefinitionError: A task module can't be imported.
+        NeighbourMissingError: PostgreSQL or its schema did not get ready in time.
+        TopologyMismatchError: The broker has our queues with other arguments.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._supervisor: Supervisor | None = None
+
+    def has_stuck_threads(self) -> bool:
+        """Whether a handler's thread is left that nobody can stop."""
+        return self._supervisor is not None and self._supervisor.has_stuck_threads()
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT; a second signal hands back what runs without waiting."""
+        settings = self._settings
+        options = worker_options(settings, settings.database_url)
+        import_task_modules(options.modules)
+        stop, hurry = stop_on_signals()
+
+        database = Database(settings.database_url, pool_size=settings.database_pool_size)
+        broker = RabbitBroker(settings.rabbitmq_url, queue_type=settings.broker_queue_type)
+        cache, events = RedisCache(settings.redis_url), RedisEvents(settings.redis_url)
+        store = Store(database)
+        news = News(cache, events, result_ttl_s=settings.result_ttl, failure_ttl_s=settings.failure_ttl)
+        publisher = Publisher(broker, store.outbox)
+        try:
+            ready = wait_for(
+                "PostgreSQL",
+                settings.database_url,
+                database.require_schema,
+                errors=(DatabaseUnavailableError, SchemaMissingError),
+                for_s=settings.startup_timeout_seconds,
+            )
+            if not await unless(stop, ready):
+                return
+            await open_broker(broker)
+            await cache.open()
+            await events.open()
+            publisher.start()
+            self._supervisor = Supervisor(
+                options, store=store, broker=broker, events=events, news=news, publisher=publisher, registry=registry
+            )
+            await self._supervisor.run(stop, hurry)
+        finally:
+            await publisher.close()
+            await broker.close()
+            await events.close()
+            await cache.close()
+            await database.close()
+
+
+async def open_broker(broker: RabbitBroker) -> None:
+    """Open the broker; one that is away now is used when it comes, since tasks are safe without it."""
+    try:
+        await broker.open()
+    except BrokerUnavailableError as error:
+        log.warning("started_without_broker", reason=str(error))
+
+
+def stop_on_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Two events: the first SIGTERM or SIGINT sets `stop`, the second `hurry`."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, on_signal)
+    return stop, hurry
