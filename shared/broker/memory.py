@@ -3,18 +3,19 @@
 import asyncio
 import heapq
 import itertools
-import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+import structlog
 
 from shared.broker.base import Delivery, Depth, Message, OnDelivery
 from shared.broker.topology import DELIVERY_LIMIT
 from shared.domain.message import encode
 from shared.errors import BrokerUnavailableError
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 _RANKS: Final = {"high": 0, "normal": 1}
 
@@ -166,7 +167,7 @@ class MemorySubscription:
         try:
             self._on_delivery(handed_over)
         except Exception:
-            log.exception("delivery_callback_failed", extra={"queue": delivery.queue})
+            log.exception("delivery_callback_failed", queue=delivery.queue)
             delivery.reject()
 
 
