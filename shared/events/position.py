@@ -37,8 +37,13 @@ class Position(NamedTuple):
         return f"{self.time_ms}-{self.number}-{self.offset}"
 
     @property
+    def batch_id(self) -> str:
+        """The id of the event's batch, as Redis writes them."""
+        return f"{self.time_ms}-{self.number}"
+
+    @property
     def before_batch(self) -> str:
-        """The greatest id of a batch, as Redis writes them, that is smaller than that of this event's batch."""
+        """The greatest id of a batch that is smaller than `batch_id`."""
         if self.number:
             return f"{self.time_ms}-{self.number - 1}"
         return f"{self.time_ms - 1}-{_LARGEST}" if self.time_ms else "0-0"

@@ -113,7 +113,7 @@ class RedisEvents:
         while (entries := await tail.read()) is not None:
             for entry in entries:
                 events = _decode(entry)
-                if position and events and Position.parse(events[0].id) <= position:
+                if position and entry.id == position.batch_id:
                     events = events[position.offset + 1 :]
                 if events:
                     yield events
