@@ -1,0 +1,73 @@
+"""The application: routes, middleware and problems over services that somebody else has opened."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import FastAPI, Response
+from starlette.responses import RedirectResponse
+
+from api_service import openapi, problems
+from api_service.catalogue import Catalogue
+from api_service.counting import SubmittedCounter
+from api_service.dependencies import Api
+from api_service.middleware import AccessLog, BodyLimit, LastResort, RequestId
+from api_service.reading import TaskReader
+from api_service.routes import dead_letters, health, queues, task_types, tasks, workers
+from api_service.services import Services
+from api_service.submission import Submitter
+from shared.version import VERSION
+
+_DESCRIPTION: Final = "Submit work over HTTP; workers run it; every task has a durable record."
+
+
+def create_app(services: Services, *, max_body_bytes: int, max_batch_body_bytes: int) -> FastAPI:
+    """The API over open services.
+
+    Args:
+        services: They must stay open for as long as the application serves.
+        max_body_bytes: Largest body of a request.
+        max_batch_body_bytes: The same for POST /tasks/batch.
+    """
+    app = FastAPI(
+        title="Taskmill",
+        version=VERSION,
+        description=_DESCRIPTION,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    app.state.api = _api(services)
+    for module in (tasks, task_types, queues, dead_letters, workers, health):
+        app.include_router(module.router)
+    app.add_api_route("/", _home, include_in_schema=False)
+    openapi.install(app)
+    problems.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes, max_bytes_at={"/tasks/batch": max_batch_body_bytes})
+    app.add_middleware(LastResort)
+    app.add_middleware(AccessLog)
+    app.add_middleware(RequestId)
+    return app
+
+
+def _api(services: Services) -> Api:
+    stopping = asyncio.Event()
+    submitter = Submitter(
+        services.store,
+        services.publisher,
+        Catalogue(services.store.task_types),
+        SubmittedCounter(services.news),
+    )
+    return Api(services, submitter, TaskReader(services, stopping), stopping)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    await app.state.api.submitter.close()
+
+
+async def _home() -> Response:
+    return RedirectResponse("/docs")

@@ -1,0 +1,46 @@
+"""Counts what was accepted: for the metrics at once, for the rates of the queues in the background."""
+
+import asyncio
+from collections.abc import Iterable
+
+from shared.domain.task import Accepted
+from shared.news import News
+from shared.telemetry import metrics
+
+#: Seconds that the last counts may take when the process ends.
+_CLOSE_S = 1.0
+
+
+class SubmittedCounter:
+    """One write at a time: what is accepted meanwhile is counted by the next."""
+
+    def __init__(self, news: News) -> None:
+        self._news = news
+        self._uncounted: list[str] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    def count(self, answers: Iterable[object]) -> None:
+        """Count the new tasks among the answers to submissions. Returns at once."""
+        for answer in answers:
+            if not isinstance(answer, Accepted):
+                continue
+            if answer.duplicate:
+                metrics.TASKS_DUPLICATE.labels(answer.queue).inc()
+            else:
+                metrics.TASKS_ACCEPTED.labels(answer.queue).inc()
+                self._uncounted.append(answer.queue)
+        if self._uncounted and self._writing is None:
+            self._writing = asyncio.create_task(self._write(), name="submitted-counter")
+
+    async def close(self) -> None:
+        """Write what is still to be counted, if that is quickly done."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing], timeout=_CLOSE_S)
+
+    async def _write(self) -> None:
+        try:
+            while self._uncounted:
+                queues, self._uncounted = self._uncounted, []
+                await self._news.count_submitted(queues)
+        finally:
+            self._writing = None

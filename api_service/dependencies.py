@@ -1,0 +1,103 @@
+"""What the routes ask for: the parts of the API, and what the request says beyond its path."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from api_service.planning import RequestFacts, fingerprint
+from api_service.reading import TaskReader
+from api_service.services import Services
+from api_service.submission import Submitter
+from shared import jsontext
+from shared.errors import InvalidInputError, TaskNotFoundError
+
+_MAX_KEY: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The parts of the API.
+
+    Attributes:
+        services: What it stands on.
+        submitter: The way in.
+        reader: The way out.
+        stopping: Set when the process is about to end: whoever waits for something answers now.
+    """
+
+    services: Services
+    submitter: Submitter
+    reader: TaskReader
+    stopping: asyncio.Event
+
+
+def api_of(request: Request) -> Api:
+    """The parts of the API that serves this request."""
+    api: Api = request.app.state.api
+    return api
+
+
+async def _services(request: Request) -> Services:
+    return api_of(request).services
+
+
+async def _task_id(task_id: str) -> UUID:
+    try:
+        return UUID(task_id)
+    except ValueError as error:
+        raise TaskNotFoundError(task_id) from error
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+#: The id in the path; what is no id is the id of no task.
+TaskId = Annotated[UUID, Depends(_task_id)]
+
+
+async def json_body(request: Request) -> Any:
+    """The JSON value in the body.
+
+    Raises:
+        InvalidInputError: The body is said to be something else.
+        JsonError: It is no JSON.
+        BodyTooLargeError: It is too large.
+    """
+    _require_json(request)
+    return jsontext.loads(await request.body())
+
+
+def request_facts(request: Request, body: Any) -> RequestFacts:
+    """What a task keeps of this request.
+
+    Raises:
+        InvalidInputError: The Idempotency-Key can't be one.
+    """
+    request_id = str(request.state.request_id)
+    key = _idempotency_key(request)
+    if key is None:
+        return RequestFacts(request_id)
+    place = f"{request.method} {request.url.path}"
+    return RequestFacts(request_id, key, fingerprint(key, place, body))
+
+
+def _require_json(request: Request) -> None:
+    declared = request.headers.get("content-type")
+    if declared is None:
+        return
+    media_type = declared.partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise InvalidInputError([("Content-Type", "must be application/json")])
+
+
+def _idempotency_key(request: Request) -> str | None:
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    key = keys[0]
+    if len(keys) > 1 or not (0 < len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+        raise InvalidInputError(
+            [("Idempotency-Key", f"must be one text of 1 to {_MAX_KEY} printable ASCII characters")]
+        )
+    return key

@@ -1,0 +1,92 @@
+"""The way out: a task as it is now, or as soon as it is done."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from api_service.services import Services
+from shared.cache.base import Cached
+from shared.domain.status import is_final
+from shared.domain.task import TaskRecord, document
+from shared.errors import CacheUnavailableError, DatabaseUnavailableError
+
+log = structlog.get_logger(__name__)
+
+#: Seconds after which a waiting request looks for itself: an event may be lost, or Redis be away.
+_LOOK_AGAIN_S: Final = 1.0
+
+
+class TaskReader:
+    """Reads the documents of tasks.
+
+    Args:
+        services: Where they are.
+        stopping: Ends all waiting once it is set.
+    """
+
+    def __init__(self, services: Services, stopping: asyncio.Event) -> None:
+        self._tasks = services.store.tasks
+        self._cache = services.cache
+        self._news = services.news
+        self._streams = services.streams
+        self._stopping = stopping
+
+    async def read(self, task_id: UUID) -> Cached:
+        """The task as it is, or as it was a few seconds ago if the cache missed a change.
+
+        Raises:
+            TaskNotFoundError: No such task.
+            DatabaseUnavailableError: It isn't cached, and PostgreSQL is away.
+        """
+        try:
+            if cached := await self._cache.get(task_id):
+                return cached
+        except CacheUnavailableError:
+            return _as_cached(await self._tasks.get(task_id))
+        return await self._read_and_keep(task_id)
+
+    async def read_when_final(
+        self, task_id: UUID, *, within_s: float, is_gone: Callable[[], Awaitable[bool]]
+    ) -> Cached:
+        """The task once it is final, or as it is after `within_s` seconds; raises what `read` does.
+
+        Args:
+            task_id: The task.
+            within_s: How long to wait at most.
+            is_gone: Whether nobody waits for the answer any more.
+        """
+        until = time.monotonic() + within_s
+        # Watched before it is read: what happens in between is not missed.
+        async with self._streams.watch(task_id) as watch:
+            task = await self._tasks.get(task_id)
+            while not is_final(task.status) and (left_s := until - time.monotonic()) > 0:
+                if self._stopping.is_set() or await is_gone():
+                    break
+                await watch.changed(min(left_s, _LOOK_AGAIN_S))
+                task = await self._read_again(task)
+        return _as_cached(task)
+
+    async def _read_and_keep(self, task_id: UUID) -> Cached:
+        task = await self._tasks.get(task_id)
+        entry = self._news.entry(task)
+        try:
+            await self._cache.put([entry])
+        except CacheUnavailableError as error:
+            log.debug("document_not_kept", reason=str(error))
+        return Cached(entry.version, entry.document)
+
+    async def _read_again(self, task: TaskRecord) -> TaskRecord:
+        try:
+            return await self._tasks.get(task.id)
+        except DatabaseUnavailableError as error:
+            # It may well be back before the time is up.
+            log.info("wait_goes_on_without_database", reason=str(error))
+            return task
+
+
+def _as_cached(task: TaskRecord) -> Cached:
+    return Cached(task.version, document(task))

@@ -1,0 +1,73 @@
+"""The HTTP server around the application."""
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from api_service.dependencies import Api
+
+log = structlog.get_logger(__name__)
+
+#: Seconds that answers under way may take when the process is to end.
+_GRACE_S: Final = 10
+
+
+class Server(uvicorn.Server):
+    """Serves until SIGTERM or SIGINT, then returns once all that is under way is answered.
+
+    Args:
+        app: What `create_app` returns.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one, and the log says which.
+    """
+
+    def __init__(self, app: FastAPI, *, host: str, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                http="httptools",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+        self._api: Api = app.state.api
+
+    @property
+    def address(self) -> str:
+        """Where it listens, once it has started."""
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        if self.started:
+            log.info("api_listening", url=self.address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening and let what is under way end; those who wait for a task answer now."""
+        log.info("api_stopping")
+        self._api.stopping.set()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT; uvicorn would raise them again, and nothing would be closed after that."""
+        handled = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in handled}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
