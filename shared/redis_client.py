@@ -66,9 +66,12 @@ class RedisClient:
         Raises:
             CacheUnavailableError: Redis is away, or refused.
         """
-        self._breaker.require_turn()
+        is_trial = self._breaker.require_turn()
         try:
             async with asyncio.timeout(_DEADLINE_S):
+                if is_trial:
+                    # A Redis that hangs may wake up later and do all that it was sent meanwhile.
+                    await self._redis.ping()
                 reply = await command(self._redis)
         except _UNREACHABLE as error:
             self._breaker.failed(error)
@@ -99,18 +102,19 @@ class Breaker:
         self._lost_at = 0.0
         self._try_at = 0.0
 
-    def require_turn(self) -> None:
-        """Return to those who may try.
+    def require_turn(self) -> bool:
+        """Return to those who may call; True means that Redis was away when last seen.
 
         Raises:
             CacheUnavailableError: Redis is away; it is not time to try, or somebody else does.
         """
         if self._fault is None:
-            return
+            return False
         now = self._clock()
         if now < self._try_at:
             raise CacheUnavailableError(_reason(self._fault))
         self._try_at = now + _DEADLINE_S
+        return True
 
     def failed(self, fault: BaseException) -> None:
         """Redis could not be reached."""

@@ -119,6 +119,7 @@ class WorkerSettings(ServiceSettings):
 class EmbeddedSettings(ApiSettings, WorkerSettings):
     """What `python -m deploy.embedded` reads; the addresses of the three servers are its own."""
 
+    log_format: Literal["json", "console"] = Field("console", description="`json` for machines, `console` for people")
     data_dir: Path = Field(Path("data"), description="folder that keeps the data of the embedded mode")
 
 

@@ -1,7 +1,6 @@
 """`python -m worker_service` runs a worker; `python -m worker_service health` asks whether one here is well."""
 
 import asyncio
-import os
 import sys
 
 import structlog
@@ -11,7 +10,7 @@ from shared.errors import TaskmillError
 from shared.settings import WorkerSettings, load_or_exit
 from shared.telemetry.logging import configure_logging
 from worker_service.health import is_healthy
-from worker_service.service import WorkerService
+from worker_service.service import WorkerService, end_past_stuck_threads
 
 _USAGE = (
     "usage: python -m worker_service [health]\n\nSettings come from the environment and .env: see docs/operating.md."
@@ -33,10 +32,7 @@ def main(arguments: list[str]) -> int:
     except TaskmillError as error:
         structlog.get_logger(__name__).critical("worker_failed", code=error.code, reason=str(error))
         return 1
-    if service.has_stuck_threads():
-        # A thread that nobody can stop would keep the interpreter from ending; its task has been handed back.
-        sys.stderr.flush()
-        os._exit(0)
+    end_past_stuck_threads(service.has_stuck_threads())
     return 0
 
 

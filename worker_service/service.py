@@ -1,11 +1,13 @@
 """The worker as a service of its own: real servers, settings, and signals."""
 
 import asyncio
+import os
 import signal
+import sys
 
 import structlog
-from shared.broker.rabbitmq import RabbitBroker
 
+from shared.broker.rabbitmq import RabbitBroker
 from shared.cache.redis import RedisCache
 from shared.errors import BrokerUnavailableError, DatabaseUnavailableError, SchemaMissingError
 from shared.events.redis import RedisEvents
@@ -81,7 +83,7 @@ class WorkerService:
             )
             if not await unless(stop, ready):
                 return
-            await open_broker(broker)
+            await open_broker(broker, list(options.queues))
             await cache.open()
             await events.open()
             publisher.start()
@@ -97,10 +99,10 @@ class WorkerService:
             await database.close()
 
 
-async def open_broker(broker: RabbitBroker) -> None:
+async def open_broker(broker: RabbitBroker, queues: list[str]) -> None:
     """Open the broker; one that is away now is used when it comes, since tasks are safe without it."""
     try:
-        await broker.open()
+        await broker.open(queues)
     except BrokerUnavailableError as error:
         log.warning("started_without_broker", reason=str(error))
 
@@ -115,3 +117,12 @@ def stop_on_signals() -> tuple[asyncio.Event, asyncio.Event]:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, on_signal)
     return stop, hurry
+
+
+def end_past_stuck_threads(are_stuck: bool) -> None:
+    """End the process now if handlers' threads would keep the interpreter from it; their tasks were handed back."""
+    if are_stuck:
+        log.warning("ended_past_stuck_threads")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

@@ -141,11 +141,12 @@ class Lifecycle:
         """End at most `limit` waiting tasks that were not started by `expires_at`."""
         return await self._move(_EXPIRE, {"limit": limit})
 
-    async def rescue(self, limit: int, *, rescuer: str) -> Moved:
+    async def rescue(self, limit: int, *, rescuer: str | None) -> Moved:
         """Take at most `limit` running tasks from workers whose heartbeat is stale or gone.
 
         Does nothing unless the rescuer's own heartbeats have been steady for as long as it takes to be stale:
-        after a fault of PostgreSQL everybody's look old, and nobody's tasks may be taken for that.
+        after a fault of PostgreSQL everybody's look old, and nobody's tasks may be taken for that. Without a
+        rescuer the caller knows that no worker is alive, and all running tasks are taken.
         """
         failure = Failure("worker_lost", "the worker that ran this attempt stopped sending heartbeats")
         return await self._move(_RESCUE, {"limit": limit, "rescuer": rescuer, "error": failure_json(failure)})
@@ -301,12 +302,12 @@ _EXPIRE: Final = text(f"""
 _RESCUE: Final = text(f"""
     WITH lost AS (
         SELECT t.id FROM tasks t LEFT JOIN workers w ON w.id = t.worker
-        WHERE t.status IN ({sql_list(RESCUE.sources)})
-          AND (w.id IS NULL OR w.heartbeat_at < now() - make_interval(secs => w.stale_after_s))
-          AND EXISTS (
-              SELECT FROM workers me WHERE me.id = :rescuer
-                AND me.heartbeat_at > now() - make_interval(secs => me.stale_after_s)
-                AND me.steady_since <= now() - make_interval(secs => me.stale_after_s))
+        WHERE t.status IN ({sql_list(RESCUE.sources)}) AND (
+            CAST(:rescuer AS text) IS NULL
+            OR (w.id IS NULL OR w.heartbeat_at < now() - make_interval(secs => w.stale_after_s)) AND EXISTS (
+                SELECT FROM workers me WHERE me.id = :rescuer
+                  AND me.heartbeat_at > now() - make_interval(secs => me.stale_after_s)
+                  AND me.steady_since <= now() - make_interval(secs => me.stale_after_s)))
         ORDER BY t.id LIMIT :limit FOR UPDATE OF t SKIP LOCKED
     ), moved AS (
         UPDATE tasks t
