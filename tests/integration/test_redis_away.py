@@ -127,6 +127,21 @@ async def test_a_hung_redis_delays_one_caller_and_not_all(line: Proxy, cache: Re
     assert 1 <= len(slow) <= 3
 
 
+async def test_a_hung_redis_is_sent_nothing_more(line: Proxy, cache: RedisCache) -> None:
+    line.hang()
+    with pytest.raises(CacheUnavailableError):
+        await cache.ping()
+    await asyncio.sleep(0.6)  # the pause after a failure
+    with pytest.raises(CacheUnavailableError, match="does not answer"):
+        await cache.put([Entry(TASK_ID, 1, b"{}", 60)])
+
+    await line.heal()
+    await recovered(cache.ping)
+    await asyncio.sleep(0.3)
+
+    assert await cache.get(TASK_ID) is None
+
+
 async def test_more_callers_than_connections_are_served(cache: RedisCache) -> None:
     answers = await asyncio.gather(*(cache.get(TASK_ID) for _ in range(300)))
 

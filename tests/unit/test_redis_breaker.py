@@ -60,6 +60,14 @@ def test_another_may_try_when_the_first_one_never_came_back(breaker: Breaker, cl
     assert [refuses(breaker) for _ in range(2)] == [False, True]
 
 
+def test_who_tries_again_is_told(breaker: Breaker, clock: Clock) -> None:
+    assert not breaker.require_turn()
+    breaker.failed(OSError())
+    clock.now += 0.6
+
+    assert breaker.require_turn()
+
+
 def test_all_may_call_after_a_success(breaker: Breaker) -> None:
     breaker.failed(OSError())
     breaker.succeeded()
