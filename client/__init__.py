@@ -1,0 +1,1 @@
+"""What talks to Taskmill over HTTP: it knows the contract and nothing of what is behind it."""

@@ -1,0 +1,46 @@
+"""What is checked, in order. Each check submits its own tasks, so one that fails leaves the others meaningful."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from client.checks import accepting, failing, health, stopping, watching
+from client.site import Site
+
+
+class Check(NamedTuple):
+    """One step.
+
+    Attributes:
+        title: What holds if it passes.
+        run: Raises DoesNotHoldError if it does not; returns a few words on what was seen.
+        is_vital: Whether the steps after it make no sense without it.
+    """
+
+    title: str
+    run: Callable[[Site], str]
+    is_vital: bool = False
+
+
+CHECKS: Final = (
+    Check("the API is alive", health.is_alive, is_vital=True),
+    Check("it is ready to accept tasks", health.is_ready),
+    Check("workers have announced the types of task", health.types_are_announced, is_vital=True),
+    Check("a task is accepted, run, and its result is its payload", accepting.task_runs, is_vital=True),
+    Check("workers and queues are shown", health.workers_and_queues_are_shown),
+    Check("an answer that is known is not sent again", accepting.known_answer_is_not_repeated),
+    Check("wrong input is refused with what is wrong", accepting.wrong_input_is_refused),
+    Check("an Idempotency-Key makes repeats one task", accepting.repeats_are_one_task),
+    Check("a unique task exists once while it is open", accepting.unique_task_exists_once),
+    Check("a batch is accepted whole, runs, and is listed in pages", accepting.batch_runs),
+    Check("a batch with a fault is refused whole", accepting.faulty_batch_is_refused),
+    Check("priority is accepted", accepting.priority_is_accepted),
+    Check("progress is seen while a task runs", watching.progress_is_seen),
+    Check("a delayed task starts when it is due", watching.delayed_task_starts_when_due),
+    Check("a task says what it waits for", watching.task_is_explained),
+    Check("a task that is not started in time expires", watching.late_task_expires),
+    Check("a waiting task is cancelled at once, and runs if retried", stopping.waiting_task_is_cancelled),
+    Check("a running task is cancelled", stopping.running_task_is_cancelled),
+    Check("a failed attempt is tried again", failing.failure_is_retried),
+    Check("a dead letter is listed, read and replayed", failing.dead_letter_is_replayed),
+    Check("a dead letter is discarded", failing.dead_letter_is_discarded),
+)
