@@ -15,10 +15,10 @@ async def test_tasks_of_a_killed_worker_run_again_elsewhere(stack: Stack, report
     ids = await stack.submit_many(20, "trail.sleep", {"seconds": 4})
     for task_id in ids:
         await stack.until_status(task_id, "running")
-    await stack.start_worker()
 
     victim.kill()
     killed_at = monotonic()
+    await stack.start_worker()
 
     await stack.audit()
     report_recovery("all tasks were done", killed_at)
@@ -28,11 +28,11 @@ async def test_tasks_of_a_killed_worker_run_again_elsewhere(stack: Stack, report
 async def test_a_frozen_worker_is_given_up_and_its_late_result_refused(stack: Stack) -> None:
     await stack.start_api()
     victim = await stack.start_worker()
-    task_id = await stack.submit("trail.sleep", {"seconds": 2})
+    task_id = await stack.submit("trail.sleep", {"seconds": 3})
     await stack.until_status(task_id, "running")
-    await stack.start_worker()
 
     victim.signal(signal.SIGSTOP)
+    await stack.start_worker()
     done = await stack.until_status(task_id, "succeeded")
     victim.signal(signal.SIGCONT)
 
