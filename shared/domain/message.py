@@ -8,6 +8,8 @@ from uuid import UUID
 from shared.errors import MalformedMessageError
 
 _VERSION: Final = 1
+#: What the column of a task holds; a larger number would make the claim of the whole bundle fail.
+_MAX_ATTEMPT: Final = 2**31 - 1
 
 
 class Due(NamedTuple):
@@ -46,6 +48,6 @@ def _entries(document: Any) -> list[Any]:
 
 def _due(entry: Any) -> Due:
     task_id, attempt = entry
-    if type(attempt) is not int or attempt < 1:
+    if type(attempt) is not int or not 1 <= attempt <= _MAX_ATTEMPT:
         raise ValueError(f"{attempt!r} is not the number of an attempt")
     return Due(UUID(task_id), attempt)
