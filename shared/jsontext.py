@@ -8,8 +8,9 @@ import pydantic_core
 
 from shared.errors import JsonError
 
-# Only a text with such a run of digits can hold a number that no float can: 1e400, or 400 digits and a dot.
-_MAY_OVERFLOW: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
+# Only a text with such a run of digits can hold a number that no float can: 1e400, 400 digits and a dot, or
+# 250 digits and e99.
+_MAY_OVERFLOW: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{200}")
 
 
 def loads(text: bytes | str) -> Any:
