@@ -51,7 +51,7 @@ class Executor:
         self._threads = anyio.CapacityLimiter(threads)
         self._on_report = on_report
         self._submit = submit
-        self._running: dict[UUID, Running] = {}
+        self._running: dict[tuple[UUID, int], Running] = {}
 
     def __repr__(self) -> str:
         return f"<Executor running={len(self._running)}>"
@@ -63,15 +63,15 @@ class Executor:
         return iter(list(self._running.values()))
 
     def is_running(self, task_id: UUID, attempt: int) -> bool:
-        """Whether this very attempt runs here."""
-        running = self._running.get(task_id)
-        return running is not None and running.task.attempt == attempt
+        """Whether this very attempt runs here, or has ended and its outcome is not written yet."""
+        return (task_id, attempt) in self._running
 
     # The way of an attempt ..........................................................
 
     def start(self, running: Running) -> None:
         """Begin an attempt. Returns at once."""
-        self._running[running.task.id] = running
+        self._running[running.task.id, running.task.attempt] = running
+        running.on_over = lambda: self._running.pop((running.task.id, running.task.attempt), None)
         running.call = asyncio.create_task(self._call(running))
         running.call.add_done_callback(lambda call: self._call_ended(running, call))
 
@@ -102,7 +102,7 @@ class Executor:
         finally:
             # The event loop may have given this thread up long ago: only now is its slot free.
             running.in_thread = False
-            loop.call_soon_threadsafe(self._handler_ended, running)
+            loop.call_soon_threadsafe(running.mark_ended)
 
     def _context(self, running: Running) -> TaskContext:
         def report_progress(progress: str) -> None:
@@ -131,25 +131,20 @@ class Executor:
 
     def progress_from_process(self, task_id: UUID, attempt: int, progress: str) -> None:
         """Take a report that came from a process of the pool."""
-        if self.is_running(task_id, attempt):
-            self._running[task_id].progress = progress
+        if running := self._running.get((task_id, attempt)):
+            running.progress = progress
 
     # Its end ........................................................................
 
     def _call_ended(self, running: Running, call: asyncio.Task[Report]) -> None:
         self._report(running, _report_from(running, call))
         if not running.in_thread:
-            self._handler_ended(running)
+            running.mark_ended()
 
     def _report(self, running: Running, report: Report) -> None:
         if not running.reported:
             running.outcome_decided.set()
             self._on_report(running, report)
-
-    def _handler_ended(self, running: Running) -> None:
-        if self._running.get(running.task.id) is running:
-            del self._running[running.task.id]
-        running.mark_ended()
 
     # Stopping .......................................................................
 

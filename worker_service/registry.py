@@ -165,7 +165,7 @@ def _require_sane(
 ) -> None:
     faults = {
         f"{name!r} is no name of a type": not _NAME.fullmatch(name),
-        f"queue={queue!r} is no name of a queue (a-z 0-9 . _ -)": not re.match(QUEUE_PATTERN, queue),
+        f"queue={queue!r} is no name of a queue (a-z 0-9 . _ -)": not re.fullmatch(QUEUE_PATTERN, queue),
         f"max_attempts={max_attempts!r} is not from 1 to 100": not 1 <= max_attempts <= 100,
         f"timeout={timeout!r} is not positive": timeout is not None and timeout <= 0,
         f"soft_timeout={soft_timeout!r} is not positive and below timeout": soft_timeout is not None

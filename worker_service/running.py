@@ -53,6 +53,7 @@ class Running:
     seen_in_record: bool = False
     call: asyncio.Task[Report] | None = None
     ask_process_to_stop: Callable[[], None] = lambda: None
+    on_over: Callable[[], object] = lambda: None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     @property
@@ -89,4 +90,5 @@ class Running:
 
     def _free_if_over(self) -> None:
         if self.written and self.handler_ended:
+            self.on_over()
             self.on_free()

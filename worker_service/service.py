@@ -32,7 +32,8 @@ def worker_options(settings: WorkerSettings, database_url: str) -> WorkerOptions
         queues=parse_queues(settings.worker_queues),
         modules=(*BUILT_IN, *modules),
         processes=settings.worker_processes,
-        heartbeat_s=settings.worker_heartbeat_seconds,
+        # With longer pauses no worker's heartbeats would count as steady, and nobody would rescue anything.
+        heartbeat_s=min(settings.worker_heartbeat_seconds, settings.worker_stale_seconds / 4),
         stale_s=settings.worker_stale_seconds,
         grace_s=settings.shutdown_grace_seconds,
         default_timeout_s=settings.task_timeout,

@@ -62,9 +62,11 @@ _FIGURES: Final = text("""
         ON d.queue = q.name
     ORDER BY q.name""")
 
-# Each queue's oldest by id stands for its oldest by queued_at: near enough to ask the broker, and one index probe.
+# Each queue's oldest by id stands for its oldest by queued_at: near enough to ask the broker, and one index probe
+# however long the queue is.
 _WITH_QUEUED: Final = text("""
     SELECT q.name FROM queues q
-    WHERE EXISTS (SELECT FROM tasks t WHERE t.status = 'queued' AND t.queue = q.name
-                    AND t.queued_at < now() - make_interval(secs => :older_than_s))
+    CROSS JOIN LATERAL (SELECT t.queued_at FROM tasks t WHERE t.status = 'queued' AND t.queue = q.name
+                        ORDER BY t.id LIMIT 1) oldest
+    WHERE oldest.queued_at < now() - make_interval(secs => :older_than_s)
     ORDER BY q.name""")
