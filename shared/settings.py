@@ -14,17 +14,7 @@ from shared.domain.task_type import DEFAULT_QUEUE, DEFAULT_TIMEOUT_S, QUEUE_PATT
 from shared.errors import SettingsError
 
 #: Names that `.env` may hold for the compose stack alone; no process of ours reads them.
-COMPOSE_NAMES: Final = frozenset(
-    {
-        "POSTGRES_USER",
-        "POSTGRES_PASSWORD",
-        "POSTGRES_DB",
-        "RABBITMQ_DEFAULT_USER",
-        "RABBITMQ_DEFAULT_PASS",
-        "REDIS_PASSWORD",
-        "COMPOSE_PROJECT_NAME",
-    }
-)
+COMPOSE_NAMES: Final = frozenset({"POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "REDIS_PASSWORD"})
 _ENV_FILE: Final = ".env"
 
 Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
@@ -95,7 +85,9 @@ class WorkerSettings(ServiceSettings):
     )
     task_modules: str = Field("", description="modules with handlers to import besides the built-in ones: `a.b,c.d`")
     worker_processes: int = Field(0, ge=0, description="processes for `cpu=True` handlers; 0: one for each core")
-    worker_heartbeat_seconds: Seconds = Field(2, description="pause between heartbeats")
+    worker_heartbeat_seconds: Seconds = Field(
+        2, description="pause between heartbeats; a quarter of WORKER_STALE_SECONDS where that is less"
+    )
     worker_stale_seconds: Seconds = Field(10, description="without a heartbeat for so long a worker counts as lost")
     shutdown_grace_seconds: float = Field(
         30,
@@ -158,7 +150,7 @@ def parse_queues(text: str) -> dict[str, int]:
     queues: dict[str, int] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name, _, concurrency = entry.partition(":")
-        if not re.match(QUEUE_PATTERN, name):
+        if not re.fullmatch(QUEUE_PATTERN, name):
             raise ValueError(f"{name!r} is no name of a queue: use 1 to 64 of a-z 0-9 . _ -")
         if not re.fullmatch(r"[1-9][0-9]{0,3}", concurrency):
             raise ValueError(f"{entry!r} is not QUEUE:CONCURRENCY with a concurrency from 1 to 9999")
