@@ -107,7 +107,7 @@ def test_extreme_but_legal_text_is_taken(text: str) -> None:
 def test_models_dataclasses_times_and_ids_can_be_written() -> None:
     at = datetime(2026, 1, 2, tzinfo=UTC)
 
-    written = json.loads(dumps([Point(x=1, at=at), Named("a"), at, UUID(int=7), {1, 1}, (2,), {3: "three"}]))
+    written = json.loads(dumps([Point(x=1, at=at), Named("a"), at, UUID(int=7), {1}, (2,), {3: "three"}]))
 
     assert written == [
         {"x": 1, "at": "2026-01-02T00:00:00Z"},
@@ -139,9 +139,19 @@ def _deep(levels: int) -> list[Any]:
 
 @pytest.mark.parametrize(
     "value",
-    [math.nan, [math.inf], {"a": -math.inf}, "\ud800", {"\udfff": 1}, object(), [lambda: 1], b"\xff", _cycle(), _deep(5000)],
-    ids=["nan", "inf", "-inf", "surrogate", "key", "object", "function", "bytes", "cycle", "deep"],
-)  # fmt: skip
+    [
+        pytest.param(math.nan, id="nan"),
+        pytest.param([math.inf], id="inf"),
+        pytest.param({"a": -math.inf}, id="minus inf"),
+        pytest.param("\ud800", id="surrogate"),
+        pytest.param({"\udfff": 1}, id="surrogate in a key"),
+        pytest.param(object(), id="object"),
+        pytest.param([lambda: 1], id="function"),
+        pytest.param(b"\xff", id="bytes"),
+        pytest.param(_cycle(), id="cycle"),
+        pytest.param(_deep(5000), id="deep"),
+    ],
+)
 def test_what_json_can_not_hold_is_refused(value: Any) -> None:
     with pytest.raises(JsonError):
         dumps(value)
