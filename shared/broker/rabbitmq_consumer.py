@@ -99,28 +99,21 @@ class RabbitSubscription:
 
     async def _serve(self) -> None:
         connection = await self._link.connection()
-        session = await self._open_session(connection)
+        async with self._link.answering(connection):
+            channel = await connection.channel(publisher_confirms=False)
+        session = Session(channel, self._name, wrap=self._wrap, on_delivery=self._on_delivery)
         self._session = session
         try:
+            async with self._link.answering(connection):
+                await self._declare(channel, connection)
+                await session.start(prefetch=self._prefetch, arguments=self._consumer_arguments())
             self._note("")
             await self._watch(connection, session)
-            if not self._is_closed:
-                self._note("the channel was closed or the consumer cancelled")
         finally:
             await session.end()
             self._session = None
-
-    async def _open_session(self, connection: Connection) -> Session:
-        async with self._link.answering(connection):
-            channel = await connection.channel(publisher_confirms=False)
-            session = Session(channel, self._name, wrap=self._wrap, on_delivery=self._on_delivery)
-            try:
-                await self._declare(channel, connection)
-                await session.start(prefetch=self._prefetch, arguments=self._consumer_arguments())
-            except BaseException:
-                await session.end()
-                raise
-            return session
+        if not self._is_closed:
+            self._note("the channel was closed or the consumer cancelled")
 
     async def _declare(self, channel: AbstractChannel, connection: Connection) -> None:
         if self._queue is None:

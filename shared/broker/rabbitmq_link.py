@@ -1,6 +1,7 @@
 """A connection to RabbitMQ that mends itself, and the border where the library's errors become ours."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from random import Random
@@ -16,6 +17,10 @@ from yarl import URL
 from shared.errors import BrokerUnavailableError, TaskmillError
 
 log = structlog.get_logger(__name__)
+
+# The library logs an error for each try to connect; here a broker that is away is mentioned once.
+for _name in ("aiormq.connection", "aiormq.channel"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 #: Seconds. The library gives a silent peer up after three of them; a call that gets no answer notices earlier.
 HEARTBEAT_S: Final = 20
@@ -47,7 +52,13 @@ def translated_errors() -> Iterator[None]:
             raise
         raise BrokerUnavailableError("the channel was closed meanwhile") from None
     except Exception as error:
-        raise BrokerUnavailableError(str(error) or repr(error)) from error
+        raise BrokerUnavailableError(_reason(error)) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the library says, or the operating system if that was behind it."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    return str(cause) or repr(cause)
 
 
 class Backoff:
@@ -100,7 +111,7 @@ class Link:
         self._transports = _Transports()
         self._connected = asyncio.Event()
         self._tried = asyncio.Event()
-        self._fault: object = "not connected yet"
+        self._fault = "not connected yet"
         self._keeper: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -187,7 +198,7 @@ class Link:
                 with translated_errors():
                     connection = await self._connect()
             except BrokerUnavailableError as error:
-                self._note_failure(error.__cause__ or error)
+                self._note_failure(_reason(error.__cause__ or error))
                 await backoff.pause()
             else:
                 self._gain(connection)
@@ -216,10 +227,10 @@ class Link:
         self._tried.set()
         log.info("broker_connected", broker=self._address, link=self._name, version=version_text(connection))
 
-    def _note_failure(self, fault: BaseException) -> None:
+    def _note_failure(self, fault: str) -> None:
         if not self._tried.is_set():
-            log.warning("broker_away", broker=self._address, link=self._name, reason=repr(fault))
-        self._fault = repr(fault)
+            log.warning("broker_away", broker=self._address, link=self._name, reason=fault)
+        self._fault = fault
         self._tried.set()
 
     def _lose(self, reason: str) -> None:

@@ -77,6 +77,8 @@ class Session:
         await self._channel.basic_qos(prefetch_count=prefetch)
         started = await self._channel.basic_consume(self._queue, self._receive, arguments=arguments)
         self._consumer_tag = started.consumer_tag
+        if self._is_stopping:
+            await self.stop()
 
     async def is_deaf(self) -> bool:
         """Whether it seems that deliveries should have come since the last call, and did not.
@@ -94,9 +96,10 @@ class Session:
     async def stop(self) -> None:
         """Take no more deliveries; it is over when those in hand are settled."""
         self._is_stopping = True
-        with suppress(BrokerUnavailableError), translated_errors():
-            async with asyncio.timeout(GOODBYE_TIMEOUT_S):
-                await self._channel.basic_cancel(self._consumer_tag or "")
+        if self._consumer_tag is not None:
+            with suppress(BrokerUnavailableError), translated_errors():
+                async with asyncio.timeout(GOODBYE_TIMEOUT_S):
+                    await self._channel.basic_cancel(self._consumer_tag)
         self._end_if_done()
 
     async def end(self) -> None:
