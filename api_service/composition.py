@@ -1,9 +1,7 @@
 """The services of a process of its own: PostgreSQL, RabbitMQ and Redis."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-
-import structlog
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from api_service.services import Services
 from api_service.streams import Streams
@@ -17,8 +15,6 @@ from shared.settings import ApiSettings
 from shared.startup import wait_for
 from shared.store.database import Database
 from shared.store.store import Store
-
-log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -66,9 +62,7 @@ async def _wait_for_schema(database: Database, settings: ApiSettings) -> None:
 async def _open_broker(settings: ApiSettings, stack: AsyncExitStack) -> RabbitBroker:
     broker = RabbitBroker(settings.rabbitmq_url, queue_type=settings.broker_queue_type)
     stack.push_async_callback(broker.close)
-    try:
+    # Tasks are accepted without it too: their doorbells wait in the outbox. It says by itself that it is away.
+    with suppress(BrokerUnavailableError):
         await broker.open()
-    except BrokerUnavailableError as error:
-        # Tasks are accepted all the same: their doorbells wait in the outbox.
-        log.warning("broker_away", reason=str(error))
     return broker

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -67,7 +66,13 @@ async def openapi_document(request: Request, services: ServicesDep) -> Response:
 
 def describe(app: FastAPI, types: Mapping[str, TaskTypeInfo]) -> dict[str, Any]:
     """The OpenAPI document, with an example of a submission for each of `types`."""
-    document = deepcopy(_skeleton(app))
+    document = deepcopy(app.openapi())
+    _add_schemas(document)
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            _document_problems(operation)
+        if model := _BODIES.get(path):
+            _document_body(operations["post"], model)
     if types:
         content = document["paths"]["/tasks"]["post"]["requestBody"]["content"]["application/json"]
         content["examples"] = {name: _example(info) for name, info in types.items()}
@@ -91,21 +96,15 @@ def _page() -> bytes:
     return (_STATIC / "docs.html").read_bytes()
 
 
-@cache
-def _skeleton(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    inputs = [(model, "validation") for model in {*_BODIES.values()}]
+def _add_schemas(document: dict[str, Any]) -> None:
     _, schemas = models_json_schema(
-        [*inputs, (ProblemView, "serialization")],  # type: ignore[list-item]
+        [(TaskSubmission, "validation"), (BatchSubmission, "validation"), (ProblemView, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
-    document["components"]["schemas"] |= schemas["$defs"]
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
-            _document_problems(operation)
-        if model := _BODIES.get(path):
-            _document_body(operations["post"], model)
-    return document
+    known = document["components"]["schemas"]
+    known |= schemas["$defs"]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        known.pop(unused, None)
 
 
 def _document_problems(operation: dict[str, Any]) -> None:

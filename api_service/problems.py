@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from shared import errors
 from shared.errors import TaskmillError
@@ -51,6 +52,8 @@ _CODES: Final[Mapping[int, str]] = {
     413: "body_too_large",
     500: "internal",
 }
+
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _TITLES: Final[Mapping[str, str]] = {
     "not_json": "The body is not JSON",
@@ -127,19 +130,31 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, TaskmillError)
         return problem_of(error)
 
-    async def on_http_error(_: Request, error: Exception) -> Response:
+    async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = _CODES.get(error.status_code, f"http_{error.status_code}")
-        return problem(error.status_code, code, error.detail.lower(), headers=error.headers)
+        if error.status_code == 405:
+            allowed = ", ".join(_methods_at(request))
+            return problem(405, code, f"allowed here: {allowed}", headers={"Allow": allowed})
+        if error.status_code == 404:
+            return problem(404, code, f"there is nothing at {request.url.path}")
+        return problem(error.status_code, code, error.detail, headers=error.headers)
 
     async def on_invalid_request(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        faults = [(_place(fault["loc"]), str(fault["msg"])) for fault in error.errors()]
+        faults = [(_place(fault["loc"]), str(fault["msg"]).removeprefix("Value error, ")) for fault in error.errors()]
         return problem_of(errors.InvalidInputError(faults))
 
     app.add_exception_handler(TaskmillError, on_our_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Starlette names only those of the first route that has this path."""
+    asked = [{**request.scope, "method": method} for method in _METHODS]
+    routes = request.app.routes
+    return [scope["method"] for scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 def _invalid(code: str, detail: str, faults: Sequence[tuple[str, str]]) -> Response:

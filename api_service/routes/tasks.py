@@ -76,7 +76,7 @@ async def list_tasks(services: ServicesDep, query: Annotated[TaskListQuery, Quer
     shown = found[: query.limit]
     cursor = shown[-1].id if len(found) > query.limit else None
     items = [orjson.Fragment(document(task)) for task in shown]
-    return Response(orjson.dumps({"items": items, "next": cursor}), media_type=_JSON)
+    return Response(_json({"items": items, "next": cursor}), media_type=_JSON)
 
 
 @router.get("/tasks/{task_id}", responses={200: {"model": TaskView}, 304: {"description": "As it was"}})
@@ -143,4 +143,5 @@ def _batch(answers: Sequence[Accepted]) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
+    # The database driver has a UUID class of its own, which orjson doesn't know.
+    return orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z)
