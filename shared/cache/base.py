@@ -41,13 +41,16 @@ class Cache(Protocol):
         """Disconnect."""
 
     async def put(self, entries: Sequence[Entry], counts: Sequence[Count] = ()) -> None:
-        """Keep documents, each only if it is newer than what is there; add to the counters. One round trip."""
+        """Keep documents, each unless a newer one is there; add to the counters. One round trip.
+
+        The same version may come again: it is the same document, and its time to live starts anew.
+        """
 
     async def get(self, task_id: UUID) -> Cached | None:
         """The document of a task, if it is there."""
 
     async def counts(self, minutes: int) -> Mapping[tuple[str, str], int]:
-        """Sums by (queue, what) over the last so many full minutes and the one that runs."""
+        """Sums by (queue, what) over the last so many full minutes (at most 119) and the one that runs."""
 
     async def ping(self) -> None:
         """Return when the cache has answered."""

@@ -49,7 +49,7 @@ class MemoryCache:
         """Nothing to do."""
 
     async def put(self, entries: Sequence[Entry], counts: Sequence[Count] = ()) -> None:
-        """Keep documents, each only if it is not older than what is there; add to the counters."""
+        """Keep documents, each unless a newer one is there; add to the counters."""
         for entry in entries:
             held = await self.get(entry.task_id)
             if held is None or entry.version >= held.version:

@@ -76,10 +76,7 @@ class RedisCache:
         await self._client.close()
 
     async def put(self, entries: Sequence[Entry], counts: Sequence[Count] = ()) -> None:
-        """Keep documents, each only if it is not older than what is there; add to the counters. One round trip.
-
-        A document of the same version is kept again: it is the same document, and its time to live starts anew.
-        """
+        """Keep documents, each unless a newer one is there; add to the counters. One round trip."""
         scripts = [(_PUT, *_put_arguments(chunk)) for chunk in _chunks(entries)]
         if counts:
             scripts.append((_COUNT, 0, *_count_arguments(counts)))

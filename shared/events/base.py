@@ -37,9 +37,14 @@ class Events(Protocol):
         """Append events, in one round trip. Old ones fall off the end."""
 
     def follow(self, after: str | None = None) -> AsyncIterator[Sequence[Event]]:
-        """Events as they come, in batches, from now or from just after the id `after`.
+        """Events as they come, in batches, from the first read on or from just after the id `after`.
 
-        Never ends by itself: waits with backoff while the stream is away, then goes on where it was.
+        An `after` that has fallen off the end means the oldest events that are there; one that the stream has not
+        reached (it has lost its data) means those that come. Never ends by itself: waits with backoff while the
+        stream is away, then goes on where it was.
+
+        Raises:
+            ValueError: `after` is no id; raised by the call, before anything is read.
         """
 
     async def signal_cancel(self, task_ids: Sequence[UUID]) -> None:

@@ -111,8 +111,8 @@ class Tail:
             log.warning("stream_lost", stream=self._stream, reason=str(fault) or "no answer")
         longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures, 10))
         self._failures += 1
-        with suppress(TimeoutError):
-            await self._within(longest * random.uniform(0.5, 1.0), asyncio.Event().wait())
+        with suppress(TimeoutError):  # closed
+            await self._within(_READ_S, asyncio.sleep(longest * random.uniform(0.5, 1.0)))
 
     def _note_found(self) -> None:
         if self._failures:

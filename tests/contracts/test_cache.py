@@ -88,8 +88,8 @@ async def test_a_large_batch_is_kept_whole(cache: Cache) -> None:
 
     await cache.put(batch)
 
-    for kept in batch:
-        assert await cache.get(kept.task_id) == Cached(kept.version, kept.document)
+    kept = await asyncio.gather(*(cache.get(put.task_id) for put in batch))
+    assert kept == [Cached(put.version, put.document) for put in batch]
 
 
 async def test_each_document_has_its_own_time_to_live(cache: Cache) -> None:
