@@ -63,6 +63,8 @@ class Batcher(Generic[Item, Result]):
     async def _flush_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results: Sequence[Result | Exception] = await self._flush([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise ValueError(f"the flush of {len(batch)} items gave {len(results)} results")
         except self._splits_on as error:
             if len(batch) == 1:
                 results = [error]

@@ -8,8 +8,6 @@ from uuid import UUID
 from shared.errors import MalformedMessageError
 
 _VERSION: Final = 1
-#: What PostgreSQL's integer holds.
-_MAX_ATTEMPT: Final = 2**31 - 1
 #: What the column of a task holds; a larger number would make the claim of the whole bundle fail.
 _MAX_ATTEMPT: Final = 2**31 - 1
 
