@@ -1,5 +1,6 @@
 """Calls a handler and turns whatever it does into a report. Nothing a handler raises gets past here."""
 
+import asyncio
 import traceback
 from typing import Any, Final
 
@@ -31,7 +32,9 @@ async def call_on_loop(task_type: TaskType, payload: str, ctx: TaskContext) -> R
     """Run an `async def` handler. Cancellation passes through; the executor knows why it came."""
     try:
         return _returned(task_type, await task_type.handler(_parsed(task_type, payload), ctx))
-    except Exception as error:  # noqa: BLE001 - whatever a handler raises is reported, with its traceback
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a handler's sys.exit() must not end the worker
         return report_of(error)
 
 
@@ -39,13 +42,13 @@ def call_blocking(task_type: TaskType, payload: str, ctx: TaskContext) -> Report
     """Run a `def` handler, in a thread or in a process of the pool."""
     try:
         return _returned(task_type, task_type.handler(_parsed(task_type, payload), ctx))
-    except Exception as error:  # noqa: BLE001 - whatever a handler raises is reported, with its traceback
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises is reported, with its traceback
         return report_of(error)
 
 
 def report_of(error: BaseException) -> Failed:
     """The report of an attempt whose handler raised."""
-    message = printable(str(error)) or type(error).__name__
+    message = _message(error)
     match error:
         case _InvalidError(kind=kind):
             return Failed(Failure(kind, message), permanent=True)
@@ -71,16 +74,22 @@ def _returned(task_type: TaskType, value: Any) -> Returned:
         raise _InvalidError(
             "invalid_result", f"the handler returned what its annotation or JSON does not allow: {error}"
         ) from None
-    if len(text) > _MAX_RESULT_BYTES:
-        raise _InvalidError(
-            "invalid_result", f"the result has {len(text)} characters, {_MAX_RESULT_BYTES} are allowed"
-        )
+    if (size_bytes := len(text.encode())) > _MAX_RESULT_BYTES:
+        raise _InvalidError("invalid_result", f"the result has {size_bytes} bytes, {_MAX_RESULT_BYTES} are allowed")
     return Returned(text)
 
 
 def _first_faults(error: ValidationError) -> str:
     faults = error.errors(include_url=False)[:5]
     return "; ".join(f"/{'/'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+
+
+def _message(error: BaseException) -> str:
+    name = type(error).__name__
+    try:
+        return printable(str(error)) or name
+    except Exception:  # noqa: BLE001 - its own __str__ is at fault
+        return name
 
 
 def _traceback(error: BaseException) -> str:
