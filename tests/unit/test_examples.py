@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import Ge, Gt, MaxLen
@@ -45,7 +45,7 @@ class Endless(BaseModel):
     [
         int, str, float, bool, None, list[int], dict[str, int], Any, Colour, Literal["b"], Order, Line, Tree,
         Annotated[int, Ge(5)], Annotated[int, Gt(0)], Annotated[float, Gt(0)], Annotated[str, MaxLen(4)],
-        int | str, Optional[Line], tuple[int, ...], Annotated[str, Field(examples=["abc"])],
+        int | str, Line | None, tuple[int, ...], Annotated[str, Field(examples=["abc"])],
         Annotated[datetime, Field(examples=["2026-01-01T00:00:00Z"])],
     ],
     ids=str,

@@ -88,8 +88,9 @@ def test_an_example_of_its_own_is_kept(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize(
-    "handler, cpu, runs_in", [(on_the_loop, False, "loop"), (in_a_thread, False, "thread"), (in_a_thread, True, "process")]
-)  # fmt: skip
+    "handler, cpu, runs_in",
+    [(on_the_loop, False, "loop"), (in_a_thread, False, "thread"), (in_a_thread, True, "process")],
+)
 def test_a_handler_runs_where_it_belongs(
     registry: Registry, handler: Callable[..., Any], cpu: bool, runs_in: str
 ) -> None:
@@ -148,7 +149,7 @@ def test_annotations_that_mean_nothing_are_refused() -> None:
 def test_two_handlers_can_not_have_one_name(registry: Registry) -> None:
     made(on_the_loop, registry)
 
-    with pytest.raises(TaskDefinitionError, match="two handlers are named 'billing.invoice'"):
+    with pytest.raises(TaskDefinitionError, match=r"two handlers are named 'billing.invoice'"):
         made(in_a_thread, registry)
 
 

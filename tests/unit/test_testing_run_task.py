@@ -1,0 +1,105 @@
+"""Running a task in a test of one's own."""
+
+import threading
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from worker_service import SoftTimeout, Stopped, TaskContext, task
+from worker_service import registry as registry_module
+from worker_service.registry import Registry, TaskDefinitionError
+from worker_service.testing import FakeSignals, Submitted, run_task
+
+
+class Invoice(BaseModel):
+    order_id: int = 7
+
+
+class Receipt(BaseModel):
+    number: str
+    attempt: int
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "registry", Registry())
+    monkeypatch.setattr("worker_service.testing.registry", registry_module.registry)
+    task("probe.invoice")(invoice)
+    task("probe.blocking")(blocking)
+    task("probe.obedient")(obedient)
+
+
+async def invoice(payload: Invoice, ctx: TaskContext) -> Receipt:
+    await ctx.progress(1, 2, "printing")
+    ctx.progress(2, 2)
+    await ctx.submit("mail.send", {"order": payload.order_id}, queue="mail")
+    return Receipt(number=f"R-{payload.order_id}", attempt=ctx.attempt)
+
+
+def blocking(payload: Any, ctx: TaskContext) -> str:
+    ctx.submit_blocking("mail.send", payload, delay=5)
+    return threading.current_thread().name
+
+
+def obedient(payload: Any, ctx: TaskContext) -> bool:
+    ctx.check_cancelled()
+    return ctx.cancelled
+
+
+def test_the_result_is_what_a_client_would_see() -> None:
+    assert run_task(invoice, {"order_id": 1}, attempt=3).result == {"number": "R-1", "attempt": 3}
+
+
+def test_no_payload_stands_for_an_empty_one() -> None:
+    assert run_task(invoice).result["number"] == "R-7"
+
+
+def test_progress_is_recorded_in_order() -> None:
+    assert [(report["percent"], report["message"]) for report in run_task(invoice).progress] == [
+        (50.0, "printing"),
+        (100.0, ""),
+    ]
+
+
+def test_submitted_tasks_are_recorded_and_stored_nowhere() -> None:
+    assert run_task(invoice).submitted == [Submitted("mail.send", {"order": 7}, {"queue": "mail"})]
+
+
+def test_a_plain_function_may_wait_for_what_it_submits() -> None:
+    run = run_task(blocking, [1])
+
+    assert run.submitted == [Submitted("mail.send", [1], {"delay": 5})]
+    assert run.result != threading.current_thread().name
+
+
+def test_a_payload_that_does_not_fit_is_refused_as_in_earnest() -> None:
+    with pytest.raises(ValidationError):
+        run_task(invoice, {"order_id": "x"})
+
+
+def test_the_handler_sees_the_wishes_it_is_given() -> None:
+    with pytest.raises(Stopped):
+        run_task(obedient, signals=FakeSignals(stopped=True))
+    with pytest.raises(SoftTimeout):
+        run_task(obedient, signals=FakeSignals(soft_timed_out=True))
+    assert run_task(obedient).result is False
+
+
+def test_a_function_that_is_no_task_can_not_be_run() -> None:
+    async def unknown(payload: Any, ctx: TaskContext) -> None: ...
+
+    with pytest.raises(TaskDefinitionError):
+        run_task(unknown)
+
+
+async def test_it_runs_inside_a_running_loop_too() -> None:
+    assert run_task(invoice, {"order_id": 2}).result["number"] == "R-2"
+
+
+def test_every_built_in_task_that_ends_by_itself_runs_on_its_own_example() -> None:
+    from worker_service.library import demo
+
+    task("demo.echo")(demo.echo)
+
+    assert run_task(demo.echo, {"hello": "world"}).result == {"hello": "world"}
