@@ -50,8 +50,13 @@ check: $(DEV) check-docs ## Check format, lint, types, import rules and generate
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 
+.PHONY: docs
+docs: $(DEV) ## Redraw what is generated in docs/
+	@exec $(BIN)/python -m docs.generate
+
 .PHONY: check-docs
 check-docs: $(DEV)
+	@$(BIN)/python -m docs.generate --check
 
 .PHONY: format
 format: $(DEV) ## Format the code and mend what can be mended

@@ -1,0 +1,48 @@
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from docs.examples.billing import invoice
+from worker_service import Permanent
+from worker_service.testing import run_task
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def page_as_module(name: str) -> ModuleType:
+    """The Python of a page, as one module."""
+    module = ModuleType(f"docs.{name}")
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{name}.md").read_text("utf-8"), re.DOTALL)
+    exec(compile("\n".join(blocks), f"{name}.md", "exec"), module.__dict__)
+    return module
+
+
+EXAMPLES = {name: value for name, value in vars(page_as_module("writing-tasks")).items() if name.startswith("test_")}
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES.keys())
+def test_the_tests_that_the_page_on_writing_tasks_shows_pass(example: Any) -> None:
+    example()
+
+
+def test_the_example_of_the_readme_makes_an_invoice() -> None:
+    run = run_task(invoice, {"order_id": 1042})
+
+    assert run.result == {"number": "INV-0001042"}
+    assert run.progress[0]["percent"] == 50.0
+
+
+def test_the_example_of_the_readme_fails_for_good_where_there_is_no_order() -> None:
+    with pytest.raises(Permanent):
+        run_task(invoice, {"order_id": 1_000_001})
+
+
+@pytest.mark.parametrize("page", [DOCS.parent / "README.md", *DOCS.glob("*.md")], ids=lambda page: page.name)
+def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
+    text = page.read_text("utf-8")
+
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (page.parent / target).exists(), target
