@@ -9,8 +9,6 @@ import uvloop
 from shared.errors import TaskmillError
 from shared.settings import WorkerSettings, load_or_exit
 from shared.telemetry.logging import configure_logging
-from worker_service.health import is_healthy
-from worker_service.service import WorkerService, end_past_stuck_threads
 
 _USAGE = (
     "usage: python -m worker_service [health]\n\nSettings come from the environment and .env: see docs/operating.md."
@@ -24,8 +22,21 @@ def main(arguments: list[str]) -> int:
         return 0 if {"-h", "--help"} & set(arguments) else 2
     settings = load_or_exit(WorkerSettings)
     configure_logging(format_=settings.log_format, level=settings.log_level, service="worker")
-    if arguments == ["health"]:
-        return 0 if asyncio.run(is_healthy(settings.database_url)) else 1
+    return _ask_health(settings) if arguments else _work(settings)
+
+
+# Each imports what it needs: the health check runs every few seconds, and most of its time is imports.
+
+
+def _ask_health(settings: WorkerSettings) -> int:
+    from worker_service.health import is_healthy
+
+    return 0 if asyncio.run(is_healthy(settings.database_url)) else 1
+
+
+def _work(settings: WorkerSettings) -> int:
+    from worker_service.service import WorkerService, end_past_stuck_threads
+
     service = WorkerService(settings)
     try:
         uvloop.run(service.run())
