@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from aiormq import Connection
@@ -17,10 +17,6 @@ from shared.errors import BrokerUnavailableError, TopologyMismatchError
 
 log = structlog.get_logger(__name__)
 
-# Milliseconds: a message stays unacked for as long as its tasks run, which may be longer than the 30 minutes that
-# brokers allow. Said by the consumer: the arguments of a queue could not be changed any more, nor differ between
-# versions. Only quorum queues know it in every version that knows it at all.
-_CONSUMER_TIMEOUT_MS: Final = 7 * 24 * 3600 * 1000
 #: Times in a row that a session must seem deaf.
 _STRIKES: Final = 2
 #: Seconds. A session that lived so long was a good one: the next is not delayed.
@@ -106,7 +102,7 @@ class RabbitSubscription:
         try:
             async with self._link.answering(connection):
                 await self._declare(channel, connection)
-                await session.start(prefetch=self._prefetch, arguments=self._consumer_arguments())
+                await session.start(prefetch=self._prefetch)
             self._note("")
             await self._watch(connection, session)
         finally:
@@ -123,9 +119,6 @@ class RabbitSubscription:
         if not self._has_warned and not honours_priority(self._queue_type, version(connection)):
             log.warning("priority_has_no_effect", queue=self._queue, broker_version=version_text(connection))
             self._has_warned = True
-
-    def _consumer_arguments(self) -> dict[str, Any]:
-        return {"x-consumer-timeout": _CONSUMER_TIMEOUT_MS} if self._queue_type == "quorum" else {}
 
     async def _watch(self, connection: Connection, session: Session) -> None:
         strikes = 0

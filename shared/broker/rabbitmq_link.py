@@ -1,9 +1,8 @@
-"""A connection to RabbitMQ that mends itself, and the border where the library's errors become ours."""
+"""A connection to RabbitMQ that mends itself."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -14,13 +13,10 @@ from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory
 from yarl import URL
 
-from shared.errors import BrokerUnavailableError, TaskmillError
+from shared.broker.rabbitmq_errors import reason_of, translated_errors
+from shared.errors import BrokerUnavailableError
 
 log = structlog.get_logger(__name__)
-
-# The library logs an error for each try to connect; here a broker that is away is mentioned once.
-for _name in ("aiormq.connection", "aiormq.channel"):
-    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 #: Seconds. The library gives a silent peer up after three of them; a call that gets no answer notices earlier.
 HEARTBEAT_S: Final = 20
@@ -30,35 +26,6 @@ ANSWER_TIMEOUT_S: Final = 5.0
 GOODBYE_TIMEOUT_S: Final = 0.7
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Whatever the library raises because the broker is away, closing or unwilling becomes one error.
-
-    The library also cancels what waits on a channel that goes away: a cancellation that nobody asked this
-    task for must not end it.
-
-    Raises:
-        BrokerUnavailableError: Instead of all that.
-    """
-    try:
-        yield
-    except TaskmillError:
-        raise
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise BrokerUnavailableError("the channel was closed meanwhile") from None
-    except Exception as error:
-        raise BrokerUnavailableError(_reason(error)) from error
-
-
-def _reason(error: BaseException) -> str:
-    """What the library says, or the operating system if that was behind it."""
-    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    return str(cause) or repr(cause)
 
 
 class Backoff:
@@ -198,7 +165,7 @@ class Link:
                 with translated_errors():
                     connection = await self._connect()
             except BrokerUnavailableError as error:
-                self._note_failure(_reason(error.__cause__ or error))
+                self._note_failure(reason_of(error.__cause__ or error))
                 await backoff.pause()
             else:
                 self._gain(connection)

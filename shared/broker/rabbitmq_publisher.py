@@ -1,16 +1,18 @@
 """Publishes to RabbitMQ with confirms: what it reports as True is on the broker's disk."""
 
 import asyncio
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final, cast
 
 import structlog
-from aiormq import Channel, Connection, DeliveryError, PublishError, spec
+from aiormq import Channel, ChannelInvalidStateError, Connection, DeliveryError, PublishError
 from aiormq.abc import AbstractConnection
 
 from shared.broker.base import Message
-from shared.broker.rabbitmq_link import Link, translated_errors
+from shared.broker.rabbitmq_confirms import Confirmation, Outgoing, has_room, send
+from shared.broker.rabbitmq_errors import translated_errors
+from shared.broker.rabbitmq_link import Link
 from shared.broker.rabbitmq_topology import declare_task_queue
 from shared.broker.topology import PRIORITIES, QueueType, queue_name
 from shared.domain.message import encode
@@ -18,10 +20,12 @@ from shared.errors import BrokerUnavailableError, TopologyMismatchError
 
 log = structlog.get_logger(__name__)
 
-#: Messages sent and not yet confirmed, of one call.
-_IN_FLIGHT: Final = 256
+#: Messages sent in one write, and writes of one call that wait for their confirms: 256 messages in flight.
+_PER_WRITE: Final = 64
+_WRITES_IN_FLIGHT: Final = 4
+#: Seconds that a call waits for a broker that blocks publishers, before it says False.
+_BLOCKED_PATIENCE_S: Final = 1.0
 _BLOCKED_CHECK_S: Final = 0.1
-_PERSISTENT: Final = 2
 
 
 class _Batch:
@@ -31,9 +35,23 @@ class _Batch:
         self.messages = messages
         self.confirmed = [False] * len(messages)
         self.returned: list[int] = []
+        self.fault: BaseException | None = None
 
     def queues(self, indexes: Iterable[int]) -> set[str]:
         return {self.messages[index].queue for index in indexes}
+
+    def outgoing(self, indexes: Iterable[int]) -> Iterator[Outgoing]:
+        for message in map(self.messages.__getitem__, indexes):
+            yield Outgoing(queue_name(message.queue), PRIORITIES[message.priority], encode(message.bundle))
+
+    def settle(self, index: int, confirmation: Confirmation) -> None:
+        error = None if confirmation.cancelled() else confirmation.exception()
+        if isinstance(error, PublishError):
+            self.returned.append(index)
+        elif error is None:
+            self.confirmed[index] = not confirmation.cancelled()
+        elif not isinstance(error, DeliveryError):  # that one is a refusal, as of a queue without a leader
+            self.fault = error
 
 
 class ConfirmingPublisher:
@@ -70,8 +88,8 @@ class ConfirmingPublisher:
 
     async def _publish(self, batch: _Batch) -> None:
         connection = await self._link.connection()
-        with translated_errors():
-            await connection.ready()  # waits while the broker blocks publishers
+        if await _is_blocked(connection, _BLOCKED_PATIENCE_S):
+            raise BrokerUnavailableError("it blocks publishers, being short of memory or disk")
         await self._send(connection, batch, range(len(batch.messages)))
         if batch.returned:
             # Only a queue that was deleted returns messages: it is made again, and they get a second chance.
@@ -81,12 +99,10 @@ class ConfirmingPublisher:
 
     async def _send(self, connection: Connection, batch: _Batch, indexes: Sequence[int]) -> None:
         channel = await self._prepare(connection, batch.queues(indexes))
-        waiting = iter(indexes)
-        senders = [_send_next(channel, batch, waiting) for _ in range(min(_IN_FLIGHT, len(indexes)))]
-        # Exceptions are gathered as results: one may be a cancellation that the library invented.
-        for outcome in await asyncio.gather(*senders, return_exceptions=True):
-            if outcome is not None:
-                raise BrokerUnavailableError(repr(outcome)) from outcome
+        writes = iter([indexes[at : at + _PER_WRITE] for at in range(0, len(indexes), _PER_WRITE)])
+        await asyncio.gather(*(_send_next(channel, batch, writes) for _ in range(_WRITES_IN_FLIGHT)))
+        if batch.fault is not None:
+            raise BrokerUnavailableError(repr(batch.fault)) from batch.fault
 
     async def _prepare(self, connection: Connection, queues: set[str]) -> Channel:
         async with self._lock:
@@ -110,7 +126,7 @@ class ConfirmingPublisher:
 
     async def _drop_if_silent(self) -> None:
         channel = self._channel
-        if channel is not None and not await _is_blocked(channel.connection):
+        if channel is not None and not await _is_blocked(channel.connection, _BLOCKED_CHECK_S):
             self._link.drop(channel.connection, "nothing was confirmed in time")
 
     def _note_failure(self, reason: str) -> None:
@@ -124,37 +140,20 @@ class ConfirmingPublisher:
         self._is_failing = False
 
 
-async def _send_next(channel: Channel, batch: _Batch, waiting: Iterator[int]) -> None:
-    for index in waiting:
-        message = batch.messages[index]
-        try:
-            await channel.basic_publish(
-                encode(message.bundle),
-                routing_key=queue_name(message.queue),
-                properties=_properties(message),
-                mandatory=True,
-                wait=False,  # the confirm says more than the socket, and the window bounds what is unsent
-            )
-            batch.confirmed[index] = True
-        except PublishError:
-            batch.returned.append(index)
-        except DeliveryError:
-            continue  # refused, as a queue without a leader does: not confirmed
+async def _send_next(channel: Channel, batch: _Batch, writes: Iterator[Sequence[int]]) -> None:
+    for indexes in writes:
+        if not await has_room(channel):
+            batch.fault = ChannelInvalidStateError("the channel was closed")
+            return
+        confirmations = send(channel, batch.outgoing(indexes))
+        for index, confirmation in zip(indexes, confirmations, strict=True):
+            confirmation.add_done_callback(partial(batch.settle, index))
+        await asyncio.wait(confirmations)
 
 
-def _properties(message: Message) -> spec.Basic.Properties:
-    return spec.Basic.Properties(
-        delivery_mode=_PERSISTENT,
-        priority=PRIORITIES[message.priority],
-        # Fresh for each publish: the library finds a returned message by it.
-        message_id=uuid.uuid4().hex,
-        content_type="application/json",
-    )
-
-
-async def _is_blocked(connection: AbstractConnection) -> bool:
+async def _is_blocked(connection: AbstractConnection, patience_s: float) -> bool:
     try:
-        async with asyncio.timeout(_BLOCKED_CHECK_S):
+        async with asyncio.timeout(patience_s):
             await connection.ready()
     except TimeoutError:
         return True

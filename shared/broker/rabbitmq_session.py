@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import structlog
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from shared.broker.base import Delivery, OnDelivery
-from shared.broker.rabbitmq_link import GOODBYE_TIMEOUT_S, translated_errors
+from shared.broker.rabbitmq_errors import translated_errors
+from shared.broker.rabbitmq_link import GOODBYE_TIMEOUT_S
 from shared.broker.settlements import Settlement, Settlements, Verdict
 from shared.errors import BrokerUnavailableError
 
@@ -72,10 +72,10 @@ class Session:
         """Whether deliveries can arrive."""
         return self._consumer_tag is not None and not self._is_stopping and not self.over.is_set()
 
-    async def start(self, *, prefetch: int, arguments: dict[str, Any]) -> None:
+    async def start(self, *, prefetch: int) -> None:
         """Begin to consume."""
         await self._channel.basic_qos(prefetch_count=prefetch)
-        started = await self._channel.basic_consume(self._queue, self._receive, arguments=arguments)
+        started = await self._channel.basic_consume(self._queue, self._receive)
         self._consumer_tag = started.consumer_tag
         if self._is_stopping:
             await self.stop()

@@ -20,6 +20,10 @@ _PREFIX: Final = "taskmill."
 PRIORITIES: Final[Mapping[str, int]] = {"normal": 0, "high": 5}
 _FIRST_VERSION_WITH_QUORUM_PRIORITIES: Final = (4, 0)
 
+# A message stays unacked for as long as its tasks run, which may be longer than the 30 minutes that brokers allow.
+# Brokers before 3.12 keep the argument without heeding it; classic queues of 4.3 refuse it, and have no timeout.
+_CONSUMER_TIMEOUT_MS: Final = 7 * 24 * 3600 * 1000
+
 # From 4.0 on a quorum queue without a limit has one of 20 and drops what exceeds it. "None" can't be said to 3.x.
 _PRACTICALLY_NO_LIMIT: Final = 1_000_000_000
 
@@ -45,6 +49,7 @@ def task_queue(queue: str, queue_type: QueueType) -> QueueSpec:
         arguments["x-dead-letter-strategy"] = "at-least-once"
         # What at-least-once asks for; without a length limit it refuses nothing.
         arguments["x-overflow"] = "reject-publish"
+        arguments["x-consumer-timeout"] = _CONSUMER_TIMEOUT_MS
     else:
         arguments["x-max-priority"] = 1
     return QueueSpec(queue_name(queue), arguments)

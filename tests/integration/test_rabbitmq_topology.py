@@ -43,7 +43,12 @@ def inbox() -> Inbox:
     [
         (
             "quorum",
-            {"x-delivery-limit": 20, "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"},
+            {
+                "x-delivery-limit": 20,
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",
+                "x-consumer-timeout": 604_800_000,
+            },
         ),
         ("classic", {"x-max-priority": 1}),
     ],
