@@ -133,14 +133,16 @@ class Site:
                 time.sleep(_POLL_S)
         if task["status"] in FINAL:
             self._unfinished.discard(task_id)
-        require(task["status"] == status, f"{self._where(task)} instead of {status}")
+        if task["status"] != status:
+            raise DoesNotHoldError(f"{self._where(task)} instead of {status}")
         return task
 
     def until(self, task_id: str, is_so: Callable[[dict[str, Any]], bool], *, what: str) -> dict[str, Any]:
         """A task as soon as `is_so`; DoesNotHoldError, which names `what`, if that is not in time."""
         until = time.monotonic() + self.patience_s
         while not is_so(task := self.task(task_id)):
-            require(time.monotonic() < until and task["status"] not in FINAL, f"{self._where(task)}, never {what}")
+            if time.monotonic() > until or task["status"] in FINAL:
+                raise DoesNotHoldError(f"{self._where(task)}, never {what}")
             time.sleep(_POLL_S)
         return task
 

@@ -30,6 +30,7 @@ HOLDS, DOES_NOT_HOLD, NOT_CHECKED, INTERRUPTED = 0, 1, 2, 130
 #: Name of the variable that holds the API key: on a command line everybody on the machine can read it.
 _KEY_VARIABLE: Final = "TASKMILL_API_KEY"
 _CONNECT_S: Final = 10.0
+_PAUSE_S: Final = 0.3
 _WIDTH: Final = 62
 
 
@@ -41,12 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     headers = {"Authorization": f"Bearer {options.key}"} if options.key else {}
     timeout = httpx.Timeout(_CONNECT_S)
     with httpx.Client(base_url=options.url, headers=headers, timeout=timeout, trust_env=False) as http:
-        return _verify(http, Site(http, patience_s=options.timeout))
+        return _verify(http, Site(http, patience_s=options.timeout), start_s=options.start)
 
 
-def _verify(http: httpx.Client, site: Site) -> int:
+def _verify(http: httpx.Client, site: Site, *, start_s: float) -> int:
     try:
-        http.get("/health")
+        _await_answer(http, start_s)
         print(f"Taskmill at {http.base_url}", flush=True)
         return _run(CHECKS, site)
     except RefusedError as error:
@@ -59,6 +60,20 @@ def _verify(http: httpx.Client, site: Site) -> int:
     finally:
         with suppress(httpx.TransportError, KeyboardInterrupt):
             site.clean_up()
+
+
+def _await_answer(http: httpx.Client, start_s: float) -> None:
+    """Return when something answers; TransportError if that takes longer than `start_s` seconds."""
+    until = time.monotonic() + start_s
+    while True:
+        try:
+            http.get("/health")
+        except httpx.TransportError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def _run(checks: Sequence[Check], site: Site) -> int:
@@ -132,6 +147,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="SECONDS",
         help="how long any one thing may take to come about (default: %(default)g)",
     )
+    parser.add_argument(
+        "--start",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to wait until anything answers at all (default: %(default)g)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -147,7 +169,7 @@ def _url(text: str) -> httpx.URL:
 
 def _seconds(text: str) -> float:
     seconds = float(text)
-    if not 0 < seconds <= 3600:
+    if not 0 <= seconds <= 3600:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to 3600")
     return seconds
 

@@ -27,6 +27,7 @@ CHECKS: Final = (
     Check("workers have announced the types of task", health.types_are_announced, is_vital=True),
     Check("a task is accepted, run, and its result is its payload", accepting.task_runs, is_vital=True),
     Check("workers and queues are shown", health.workers_and_queues_are_shown),
+    Check("a task that keeps a core busy runs in a process of its own", accepting.busy_task_runs),
     Check("an answer that is known is not sent again", accepting.known_answer_is_not_repeated),
     Check("wrong input is refused with what is wrong", accepting.wrong_input_is_refused),
     Check("an Idempotency-Key makes repeats one task", accepting.repeats_are_one_task),

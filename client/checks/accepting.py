@@ -34,6 +34,13 @@ def task_runs(site: Site) -> str:
     return f"on {task['worker']}"
 
 
+def busy_task_runs(site: Site) -> str:
+    """Processes can be started where the workers live."""
+    result = site.final(site.submit("demo.cpu", {"seconds": 0.2}), status="succeeded")["result"]
+    require(result == {"seconds": 0.2}, f"the result is {result!r}")
+    return ""
+
+
 def known_answer_is_not_repeated(site: Site) -> str:
     """The ETag of a final task, sent back, is answered 304 without a body."""
     task_id = site.submit("demo.echo")

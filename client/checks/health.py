@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from client.site import DoesNotHoldError, Site, json_of, require
 
-_WANTED_TYPES: Final = frozenset({"demo.echo", "demo.sleep", "demo.fail"})
+_WANTED_TYPES: Final = frozenset({"demo.cpu", "demo.echo", "demo.fail", "demo.sleep"})
 _POLL_S: Final = 0.5
 
 

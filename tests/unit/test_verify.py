@@ -19,7 +19,7 @@ class Liar(BaseHTTPRequestHandler):
         "/health": (200, {"status": "ok"}),
         "/health/live": (200, {"status": "ok"}),
         "/health/ready": (200, {"status": "ok", "components": {"postgresql": {"state": "up", "latency_ms": 1.0}}}),
-        "/task-types": (200, {"items": [{"name": f"demo.{name}"} for name in ("echo", "sleep", "fail")]}),
+        "/task-types": (200, {"items": [{"name": f"demo.{name}"} for name in ("cpu", "echo", "fail", "sleep")]}),
         "/tasks": (201, {"task_id": "1"}),
     }
 
@@ -89,7 +89,7 @@ def test_an_address_where_nothing_answers_is_said_in_one_sentence(capsys: pytest
     assert capsys.readouterr().err.startswith(f"verify: nothing answers at http://127.0.0.1:{port}: ")
 
 
-@pytest.mark.parametrize("arguments", [["--url", "localhost:8000"], ["--timeout", "0"], ["--nonsense"]])
+@pytest.mark.parametrize("arguments", [["--url", "localhost:8000"], ["--timeout", "-1"], ["--nonsense"]])
 def test_wrong_usage_has_a_status_of_its_own(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
