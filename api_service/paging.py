@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from api_service.moments import Moment, parse_moment
 from shared.domain.task_type import QUEUE_PATTERN
+from shared.errors import InvalidInputError
 
 T = TypeVar("T")
 
@@ -47,11 +48,14 @@ def cursor_of(moment: datetime, id_: UUID) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}~{id_}"
 
 
-def parse_place(cursor: object) -> tuple[datetime, UUID]:
+def place_of(cursor: str) -> tuple[datetime, UUID]:
     """The place that a cursor of `cursor_of` stands for.
 
     Raises:
-        ValueError: It was not given out by us.
+        InvalidInputError: It was not given out by us.
     """
-    moment, _, id_ = str(cursor).partition("~")
-    return parse_moment(moment), UUID(id_)
+    moment, _, id_ = cursor.partition("~")
+    try:
+        return parse_moment(moment), UUID(id_)
+    except ValueError as error:
+        raise InvalidInputError([("?cursor", "is not a cursor that was given out here")]) from error

@@ -1,24 +1,20 @@
 """What failed for good: look at it, run it again, or discard it."""
 
 from base64 import b64encode
-from datetime import datetime
 from typing import Annotated, Final
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BeforeValidator, WithJsonSchema
 
 from api_service.dependencies import ServicesDep
-from api_service.paging import ListQuery, Page, QueueName, Word, cursor_of, parse_place
+from api_service.paging import ListQuery, Page, QueueName, Word, cursor_of, place_of
 from api_service.renewing import renew
 from api_service.views import DeadLetterView, RenewedView
 from shared.errors import DeadLetterNotFoundError, NotReplayableError
 from shared.store.dead_letters import DeadLetter, DeadLetterFilter
 
 router: Final = APIRouter(tags=["dead letters"])
-
-_Place = Annotated[tuple[datetime, UUID], BeforeValidator(parse_place), WithJsonSchema({"type": "string"})]
 
 
 class DeadLetterListQuery(ListQuery):
@@ -27,7 +23,7 @@ class DeadLetterListQuery(ListQuery):
     queue: QueueName | None = None
     type: Word | None = None
     reason: Word | None = None
-    cursor: _Place | None = None
+    cursor: Word | None = None
 
 
 async def _letter_id(letter_id: str) -> UUID:
@@ -46,7 +42,8 @@ async def list_dead_letters(
 ) -> Page[DeadLetterView]:
     """Dead letters, the latest first."""
     wanted = DeadLetterFilter(queue=query.queue, type=query.type, reason=query.reason)
-    found = await services.store.dead_letters.page(wanted, limit=query.limit + 1, before=query.cursor)
+    before = None if query.cursor is None else place_of(query.cursor)
+    found = await services.store.dead_letters.page(wanted, limit=query.limit + 1, before=before)
     shown = found[: query.limit]
     cursor = cursor_of(shown[-1].died_at, shown[-1].id) if len(found) > query.limit else None
     return Page(items=[_view(letter) for letter in shown], next=cursor)
