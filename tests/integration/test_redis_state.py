@@ -11,7 +11,7 @@ from shared.cache.redis import RedisCache
 from shared.errors import CacheUnavailableError
 from shared.events.redis import RedisEvents
 from shared.ids import new_task_id
-from tests.listening import EventListener, event
+from tests.listening import EventListener, event, until
 from tests.servers.find import find_server
 from tests.servers.redis import Redis
 
@@ -110,6 +110,19 @@ async def test_a_replica_can_still_be_read(cache: RedisCache, console: redis.Red
         await cache.put([Entry(TASK_ID, 2, b"{}", 60)])
 
     assert await cache.get(TASK_ID) == Cached(1, b"{}")
+
+
+async def test_idle_connections_are_given_up_after_a_failure(
+    cache: RedisCache, console: redis.Redis, server: Redis
+) -> None:
+    await asyncio.gather(*(cache.get(TASK_ID) for _ in range(10)))
+    assert len(console.client_list()) > 5
+    await asyncio.to_thread(server.pause)
+    with pytest.raises(CacheUnavailableError):
+        await cache.ping()
+    await asyncio.to_thread(server.resume)
+
+    await until(lambda: len(console.client_list()) == 1)
 
 
 async def test_an_answer_that_it_is_loading_means_away() -> None:
