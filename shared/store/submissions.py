@@ -87,9 +87,12 @@ async def _spread_conflicts(connection: AsyncConnection, keyed: Sequence[NewTask
     if not conflicts:
         return conflicts
     requests = {_idempotency_entry(task).fingerprint for task in keyed if task.id in conflicts}
-    refused = {task.id for task in keyed if _idempotency_entry(task).fingerprint in requests}
-    await connection.execute(_GIVE_BACK_KEYS, {"ids": list(refused)})
-    return refused
+    refused = [task for task in keyed if _idempotency_entry(task).fingerprint in requests]
+    await connection.execute(
+        _GIVE_BACK_KEYS,
+        {"keys": [_idempotency_entry(task).key for task in refused], "ids": [task.id for task in refused]},
+    )
+    return {task.id for task in refused}
 
 
 class _KeyEntry(NamedTuple):
@@ -138,9 +141,16 @@ async def _take(
 async def _point_keys_at_originals(
     connection: AsyncConnection, keyed: Iterable[NewTask], originals: dict[UUID, UUID]
 ) -> None:
-    astray = {task.id: originals[task.id] for task in keyed if task.id in originals}
+    astray = [task for task in keyed if task.id in originals]
     if astray:
-        await connection.execute(_POINT_KEYS, {"ids": list(astray), "originals": list(astray.values())})
+        await connection.execute(
+            _POINT_KEYS,
+            {
+                "keys": [_idempotency_entry(task).key for task in astray],
+                "ids": [task.id for task in astray],
+                "originals": [originals[task.id] for task in astray],
+            },
+        )
 
 
 def _last(task_id: UUID, originals: dict[UUID, UUID]) -> UUID:
@@ -258,26 +268,30 @@ _INSERT: Final = text(f"""
     )
     SELECT b.id, b.status, b.created_at, r.id AS outbox_id FROM born b LEFT JOIN rung r ON r.task_id = b.id""")
 
-# The conflicting row is always updated, so that it is locked and its holder is returned.
-_TAKE_KEYS: Final = text("""
+# The conflicting row is always updated, so that it is locked and its holder is returned. A key that its own task
+# asks for again, because the answer to its birth was lost, stays as it is: that task may have ended meanwhile, and
+# nobody would release the key a second time.
+_KEPT: Final = "k.open OR k.keep_until > now() OR k.task_id = excluded.task_id"
+_TAKE_KEYS: Final = text(f"""
     INSERT INTO task_keys AS k (kind, key, task_id, fingerprint, open, keep_until)
     SELECT :kind, e.key, e.task_id, e.fingerprint, e.open, now() + make_interval(secs => e.keep_s)
     FROM unnest(CAST(:keys AS bytea[]), CAST(:ids AS uuid[]), CAST(:fingerprints AS bytea[]),
                 CAST(:opens AS bool[]), CAST(:keeps AS float8[])) AS e(key, task_id, fingerprint, open, keep_s)
     ON CONFLICT (kind, key) DO UPDATE
-    SET task_id = CASE WHEN k.open OR k.keep_until > now() THEN k.task_id ELSE excluded.task_id END,
-        fingerprint = CASE WHEN k.open OR k.keep_until > now() THEN k.fingerprint ELSE excluded.fingerprint END,
-        open = CASE WHEN k.open OR k.keep_until > now() THEN k.open ELSE excluded.open END,
-        keep_until = CASE WHEN k.open OR k.keep_until > now() THEN k.keep_until ELSE excluded.keep_until END
+    SET task_id = CASE WHEN {_KEPT} THEN k.task_id ELSE excluded.task_id END,
+        fingerprint = CASE WHEN {_KEPT} THEN k.fingerprint ELSE excluded.fingerprint END,
+        open = CASE WHEN {_KEPT} THEN k.open ELSE excluded.open END,
+        keep_until = CASE WHEN {_KEPT} THEN k.keep_until ELSE excluded.keep_until END
     RETURNING key, task_id, fingerprint""")
 
 _POINT_KEYS: Final = text("""
     UPDATE task_keys k SET task_id = o.original
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:originals AS uuid[])) AS o(id, original)
-    WHERE k.kind = 'idempotency' AND k.task_id = o.id""")
+    FROM unnest(CAST(:keys AS bytea[]), CAST(:ids AS uuid[]), CAST(:originals AS uuid[])) AS o(key, id, original)
+    WHERE k.kind = 'idempotency' AND k.key = o.key AND k.task_id = o.id""")
 
 _GIVE_BACK_KEYS: Final = text("""
-    DELETE FROM task_keys WHERE kind = 'idempotency' AND task_id = ANY(CAST(:ids AS uuid[]))""")
+    DELETE FROM task_keys k USING unnest(CAST(:keys AS bytea[]), CAST(:ids AS uuid[])) AS g(key, id)
+    WHERE k.kind = 'idempotency' AND k.key = g.key AND k.task_id = g.id""")
 
 _EXISTING: Final = text("""
     SELECT id, status, type, queue, created_at FROM tasks WHERE id = ANY(CAST(:ids AS uuid[]))""")

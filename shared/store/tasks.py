@@ -106,7 +106,7 @@ class Tasks:
         return QueueFacts(*row)
 
     async def forget(self, *, older_than_days: float, limit: int) -> int:
-        """Delete at most `limit` final tasks that ended so long ago, with their dead letters.
+        """Delete at most `limit` final tasks that ended so long ago, with their dead letters and idempotency keys.
 
         A task whose unique key is still kept stays, since a repeat is answered with it.
 
@@ -144,5 +144,6 @@ _FORGET: Final = text(f"""
               WHERE t.unique_key IS NOT NULL AND k.kind = 'unique' AND k.key = t.unique_key AND k.task_id = t.id
                 AND (k.open OR k.keep_until > now()))
         ORDER BY t.id LIMIT :limit FOR UPDATE SKIP LOCKED
-    ), dead AS (DELETE FROM dead_letters d USING old WHERE d.id = old.id)
+    ), dead AS (DELETE FROM dead_letters d USING old WHERE d.id = old.id
+    ), keys AS (DELETE FROM task_keys k USING old WHERE k.kind = 'idempotency' AND k.task_id = old.id)
     DELETE FROM tasks t USING old WHERE t.id = old.id""")
