@@ -24,4 +24,5 @@ async def invoice(payload: Order, ctx: TaskContext) -> Invoice:
         raise Permanent(f"there is no order {payload.order_id}")
     await ctx.progress(1, 2, "order read")
     ctx.log.info("invoice_made", order_id=payload.order_id)
+    await ctx.progress(2, 2, "invoice made")
     return Invoice(number=f"INV-{payload.order_id:07}")

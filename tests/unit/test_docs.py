@@ -32,7 +32,7 @@ def test_the_example_of_the_readme_makes_an_invoice() -> None:
     run = run_task(invoice, {"order_id": 1042})
 
     assert run.result == {"number": "INV-0001042"}
-    assert run.progress[0]["percent"] == 50.0
+    assert [report["percent"] for report in run.progress] == [50.0, 100.0]
 
 
 def test_the_example_of_the_readme_fails_for_good_where_there_is_no_order() -> None:
