@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -20,20 +20,19 @@ REDIS_FAULTS: Final = (RedisError, OSError, TimeoutError)
 _UNREACHABLE: Final = (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)
 _DEADLINE_S: Final = 1.0
 _PAUSE_S: Final = 0.5
+_CALLS_AT_ONCE: Final = 16
 
 Reply = TypeVar("Reply")
 log = structlog.get_logger(__name__)
 
 
-def connect(url: str, *, connections: int) -> Redis:
+def connect(url: str) -> Redis:
     """A client that neither retries nor limits the time of a read: its user sets the deadlines.
 
-    Callers beyond `connections` wait for a free one. Connects when it is first used.
+    Has a connection for each command that runs, at most a hundred. Connects when it is first used.
     """
-    pool = BlockingConnectionPool.from_url(
+    pool = ConnectionPool.from_url(
         url,
-        max_connections=connections,
-        timeout=None,
         socket_timeout=None,
         socket_connect_timeout=_DEADLINE_S,
         protocol=2,  # replies of one shape from every server, and no handshake beyond AUTH and SELECT
@@ -49,16 +48,17 @@ async def disconnect(redis: Redis) -> None:
 
 
 class RedisClient:
-    """Runs commands, each within a second.
+    """Runs commands, sixteen at once, each within a second.
 
     Once Redis could not be reached, calls are refused at once for half a second; then one call at a time
     tries again, so that a Redis that hangs delays one caller and not all of them. Replies that are errors (no
     memory left, read-only) don't count: other commands may still work.
     """
 
-    def __init__(self, url: str, *, connections: int = 16) -> None:
-        self._redis = connect(url, connections=connections)
+    def __init__(self, url: str) -> None:
+        self._redis = connect(url)
         self._breaker = Breaker()
+        self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     async def call(self, command: Callable[[Redis], Awaitable[Reply]]) -> Reply:
         """What `command` returns.
@@ -66,6 +66,15 @@ class RedisClient:
         Raises:
             CacheUnavailableError: Redis is away, or refused.
         """
+        # The wait for a slot is no fault of Redis: neither the deadline nor the breaker may count it.
+        async with self._slots:
+            return await self._call(command)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await disconnect(self._redis)
+
+    async def _call(self, command: Callable[[Redis], Awaitable[Reply]]) -> Reply:
         is_trial = self._breaker.require_turn()
         try:
             async with asyncio.timeout(_DEADLINE_S):
@@ -82,10 +91,6 @@ class RedisClient:
             raise CacheUnavailableError(_reason(error)) from error
         self._breaker.succeeded()
         return reply
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await disconnect(self._redis)
 
     async def _drop_idle_connections(self) -> None:
         """Spare later callers from finding out, one connection after the other, that they lead nowhere."""

@@ -21,7 +21,6 @@ _CANCELS: Final = "taskmill:cancels"
 _FIELD: Final = b"e"
 _EVENTS_PER_ENTRY: Final = 100
 _KEPT_CANCELS: Final = 1000
-_READERS: Final = 100
 _UUID_BYTES: Final = 16
 
 # ARGV: the bytes that the stream may take, and the entries. Entries hold one event or a hundred, so a limit on
@@ -51,7 +50,7 @@ class RedisEvents:
     def __init__(self, url: str, max_bytes: int = 64 * 1024 * 1024) -> None:
         self._client = RedisClient(url)
         # Readers block their connections: they have their own.
-        self._readers = connect(url, connections=_READERS)
+        self._readers = connect(url)
         self._max_bytes = max_bytes
         self._tails: WeakSet[Tail] = WeakSet()
         self._closed = False

@@ -143,10 +143,20 @@ async def test_a_hung_redis_is_sent_nothing_more(line: Proxy, cache: RedisCache)
     assert await cache.get(TASK_ID) is None
 
 
-async def test_more_callers_than_connections_are_served(cache: RedisCache) -> None:
-    answers = await asyncio.gather(*(cache.get(TASK_ID) for _ in range(80)))
+async def test_a_crowd_of_callers_is_served(cache: RedisCache) -> None:
+    answers = await asyncio.gather(*(cache.get(TASK_ID) for _ in range(3000)))
 
-    assert answers == [None] * 80
+    assert answers == [None] * 3000
+
+
+async def test_a_crowd_that_waits_for_a_hung_redis_is_sent_away_together(line: Proxy, cache: RedisCache) -> None:
+    line.hang()
+    started = time.monotonic()
+
+    answers = await asyncio.gather(*(cache.get(TASK_ID) for _ in range(300)), return_exceptions=True)
+
+    assert time.monotonic() - started < 2
+    assert {type(answer) for answer in answers} == {CacheUnavailableError}
 
 
 async def test_a_caller_who_gives_up_spoils_nothing_for_others(cache: RedisCache) -> None:
