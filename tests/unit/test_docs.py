@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from docs import generate
 from docs.examples.billing import invoice
 from worker_service import Permanent
 from worker_service.testing import run_task
@@ -38,6 +39,26 @@ def test_the_example_of_the_readme_makes_an_invoice() -> None:
 def test_the_example_of_the_readme_fails_for_good_where_there_is_no_order() -> None:
     with pytest.raises(Permanent):
         run_task(invoice, {"order_id": 1_000_001})
+
+
+def test_a_stale_page_is_noticed_and_redrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (tmp_path / "README.md").write_text("nothing generated")
+    (docs / "page.md").write_text("before\n<!-- generated: moves_table -->\nold\n<!-- end -->\nafter\n")
+    monkeypatch.setattr(generate, "_DOCS", docs)
+
+    stale, wrote, fresh = generate.main(["--check"]), generate.main([]), generate.main(["--check"])
+
+    assert (stale, wrote, fresh) == (1, 0, 0)
+    page = (docs / "page.md").read_text()
+    assert page.startswith("before\n<!-- generated: moves_table -->\n| move |")
+    assert "| claim | `queued` | `running` | consumer |" in page
+    assert page.endswith("<!-- end -->\nafter\n")
+
+
+def test_a_wrong_word_on_the_command_line_is_refused() -> None:
+    assert generate.main(["--chekc"]) == 2
 
 
 @pytest.mark.parametrize("page", [DOCS.parent / "README.md", *DOCS.glob("*.md")], ids=lambda page: page.name)
