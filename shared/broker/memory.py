@@ -161,7 +161,7 @@ class MemorySubscription:
             return
         if not self.consuming:
             self._in_hand.remove(delivery)
-            self.queues.put_back(delivery.letter)
+            self._queue.put(delivery.letter)
             return
         handed_over: Delivery = delivery
         try:

@@ -19,8 +19,6 @@ log = structlog.get_logger(__name__)
 
 #: Times in a row that a session must seem deaf.
 _STRIKES: Final = 2
-#: Seconds. A session that lived so long was a good one: the next is not delayed.
-_GOOD_LIFE_S: Final = 5.0
 
 
 class RabbitSubscription:
@@ -78,18 +76,14 @@ class RabbitSubscription:
 
     async def _run(self) -> None:
         backoff = Backoff()
-        loop = asyncio.get_running_loop()
         while not self._is_closed:
             await self._link.connected()
-            started_at = loop.time()
             try:
                 await self._serve()
             except (BrokerUnavailableError, TopologyMismatchError) as error:
                 self._note(str(error))
             except Exception:
                 log.exception("consumer_failed", queue=self._name)
-            if loop.time() - started_at > _GOOD_LIFE_S:
-                backoff.reset()
             if not self._is_closed:
                 await backoff.pause()
 
@@ -108,8 +102,7 @@ class RabbitSubscription:
         finally:
             await session.end()
             self._session = None
-        if not self._is_closed:
-            self._note("the channel was closed or the consumer cancelled")
+        self._note("the channel was closed or the consumer cancelled")
 
     async def _declare(self, channel: AbstractChannel, connection: Connection) -> None:
         if self._queue is None:
@@ -144,7 +137,7 @@ class RabbitSubscription:
         )
 
     def _note(self, fault: str) -> None:
-        if fault and not self._fault:
+        if fault and not self._fault and not self._is_closed:
             log.warning("consumer_lost", queue=self._name, reason=fault)
         elif self._fault and not fault:
             log.info("consumer_came_back", queue=self._name)

@@ -26,6 +26,8 @@ ANSWER_TIMEOUT_S: Final = 5.0
 GOODBYE_TIMEOUT_S: Final = 0.7
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
+# Longer than a try that comes to nothing takes.
+_LASTING_S: Final = 10.0
 
 
 class Backoff:
@@ -34,15 +36,16 @@ class Backoff:
     def __init__(self, random: Random | None = None) -> None:
         self._random = random or Random()
         self._pause_s = _FIRST_PAUSE_S
-
-    def reset(self) -> None:
-        """The last try went well."""
-        self._pause_s = _FIRST_PAUSE_S
+        self._resumed_at = asyncio.get_running_loop().time()
 
     async def pause(self) -> None:
-        """Wait before the next try."""
-        pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, _LONGEST_PAUSE_S)
-        await asyncio.sleep(pause_s * self._random.uniform(0.5, 1.0))
+        """Wait before the next try; briefly again if the last one lasted."""
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._resumed_at > _LASTING_S:
+            self._pause_s = _FIRST_PAUSE_S
+        await asyncio.sleep(self._pause_s * self._random.uniform(0.5, 1.0))
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        self._resumed_at = loop.time()
 
 
 class _Transports(TransportFactory):
@@ -166,12 +169,10 @@ class Link:
                     connection = await self._connect()
             except BrokerUnavailableError as error:
                 self._note_failure(reason_of(error.__cause__ or error))
-                await backoff.pause()
             else:
                 self._gain(connection)
-                backoff.reset()
-                await asyncio.wait({connection.closing})
-                self._lose("the connection was lost")
+                self._lose(await _end_of(connection))
+            await backoff.pause()
 
     async def _connect(self) -> Connection:
         self._transports = _Transports()
@@ -185,6 +186,7 @@ class Link:
         except BaseException:
             self._transports.cut()
             attempt.cancel()
+            await asyncio.wait({attempt}, timeout=GOODBYE_TIMEOUT_S)
             raise
         return connection
 
@@ -206,6 +208,14 @@ class Link:
         self._connection = None
         self._fault = reason
         self._connected.clear()
+
+
+async def _end_of(connection: Connection) -> str:
+    """Wait until the connection is no more, and tell why."""
+    end = connection.closing
+    await asyncio.wait({end})
+    error = None if end.cancelled() else end.exception()
+    return "the connection was closed" if error is None else reason_of(error)
 
 
 async def _close(connection: Connection, transports: _Transports) -> None:

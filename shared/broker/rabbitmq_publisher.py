@@ -66,8 +66,10 @@ class ConfirmingPublisher:
         self._queue_type = queue_type
         self._timeout_s = timeout_s
         self._lock = asyncio.Lock()
+        self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._declared: set[str] = set()
+        self._mismatched: set[str] = set()
         self._is_failing = False
 
     async def publish(self, messages: Sequence[Message]) -> list[bool]:
@@ -77,17 +79,17 @@ class ConfirmingPublisher:
             async with asyncio.timeout(self._timeout_s):
                 await self._publish(batch)
         except BrokerUnavailableError as error:
-            self._note_failure(str(error))
+            self._note_outcome(str(error))
         except TimeoutError:
-            self._note_failure(f"not all confirmed within {self._timeout_s:g} s")
+            self._note_outcome(f"not all confirmed within {self._timeout_s:g} s")
             if not any(batch.confirmed):
                 await self._drop_if_silent()
         else:
-            self._note_success()
+            self._note_outcome("" if all(batch.confirmed) else "the broker did not take all messages")
         return batch.confirmed
 
     async def _publish(self, batch: _Batch) -> None:
-        connection = await self._link.connection()
+        connection = self._connection = await self._link.connection()
         if await _is_blocked(connection, _BLOCKED_PATIENCE_S):
             raise BrokerUnavailableError("it blocks publishers, being short of memory or disk")
         await self._send(connection, batch, range(len(batch.messages)))
@@ -99,8 +101,10 @@ class ConfirmingPublisher:
 
     async def _send(self, connection: Connection, batch: _Batch, indexes: Sequence[int]) -> None:
         channel = await self._prepare(connection, batch.queues(indexes))
-        writes = iter([indexes[at : at + _PER_WRITE] for at in range(0, len(indexes), _PER_WRITE)])
-        await asyncio.gather(*(_send_next(channel, batch, writes) for _ in range(_WRITES_IN_FLIGHT)))
+        writes = [indexes[at : at + _PER_WRITE] for at in range(0, len(indexes), _PER_WRITE)]
+        waiting = iter(writes)
+        senders = (_send_next(channel, batch, waiting) for _ in writes[:_WRITES_IN_FLIGHT])
+        await asyncio.gather(*senders)
         if batch.fault is not None:
             raise BrokerUnavailableError(repr(batch.fault)) from batch.fault
 
@@ -120,24 +124,23 @@ class ConfirmingPublisher:
             async with self._link.brief_channel() as channel:
                 await declare_task_queue(channel, queue, self._queue_type)
         except TopologyMismatchError as error:
-            # It exists, so messages arrive. That the worker refuses it is said there, where it can be mended.
-            log.error("topology_mismatch", queue=queue, reason=str(error))  # noqa: TRY400
+            # What exists takes messages all the same; the consumer refuses it, where it can be mended.
+            if queue not in self._mismatched:
+                log.error("topology_mismatch", queue=queue, reason=str(error))  # noqa: TRY400
+            self._mismatched.add(queue)
         self._declared.add(queue)
 
     async def _drop_if_silent(self) -> None:
-        channel = self._channel
-        if channel is not None and not await _is_blocked(channel.connection, _BLOCKED_CHECK_S):
-            self._link.drop(channel.connection, "nothing was confirmed in time")
+        connection = self._connection
+        if connection is not None and not await _is_blocked(connection, _BLOCKED_CHECK_S):
+            self._link.drop(connection, "nothing was confirmed in time")
 
-    def _note_failure(self, reason: str) -> None:
-        if not self._is_failing:
-            log.warning("publishing_failed", reason=reason)
-        self._is_failing = True
-
-    def _note_success(self) -> None:
-        if self._is_failing:
+    def _note_outcome(self, fault: str) -> None:
+        if fault and not self._is_failing:
+            log.warning("publishing_failed", reason=fault)
+        elif self._is_failing and not fault:
             log.info("publishing_works_again")
-        self._is_failing = False
+        self._is_failing = bool(fault)
 
 
 async def _send_next(channel: Channel, batch: _Batch, writes: Iterator[Sequence[int]]) -> None:

@@ -16,7 +16,14 @@ from tests.inbox import Inbox, confirmed, has_depth, message
 from tests.listening import until
 from tests.servers.proxy import Proxy
 
-WATCHDOG_S = 0.1
+NEVER_S = 3600
+#: For what only the watchdog can notice; all else is noticed without one.
+watchful = pytest.mark.parametrize("watchdog_s", [0.1], indirect=True)
+
+
+@pytest.fixture
+def watchdog_s(request: pytest.FixtureRequest) -> float:
+    return getattr(request, "param", NEVER_S)
 
 
 @pytest.fixture
@@ -26,8 +33,8 @@ async def proxy(rabbitmq_url: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def broker(proxy: Proxy) -> AsyncIterator[RabbitBroker]:
-    made = RabbitBroker(proxy.url, watchdog_s=WATCHDOG_S)
+async def broker(proxy: Proxy, watchdog_s: float) -> AsyncIterator[RabbitBroker]:
+    made = RabbitBroker(proxy.url, watchdog_s=watchdog_s)
     yield made
     await made.close()
 
@@ -59,7 +66,6 @@ async def test_a_deleted_queue_is_made_again(
 
     await until(lambda: subscription.consuming)
     await confirmed(broker, message(1))
-
     await inbox.has(1)
 
 
@@ -80,20 +86,22 @@ async def test_what_was_in_hand_when_the_channel_closed_comes_again_and_its_ack_
     assert subscription.consuming
 
 
-async def test_a_consumer_that_vanished_without_notice_is_replaced(
-    broker: RabbitBroker, subscription: RabbitSubscription, inbox: Inbox
+@watchful
+async def test_a_consumer_that_vanished_is_replaced_before_anything_waits_for_it(
+    broker: RabbitBroker, subscription: RabbitSubscription
 ) -> None:
     channel = _channel(subscription)
     (tag,) = channel.consumers
     await channel.basic_cancel(tag)
+    await has_depth(broker, "default", Depth(ready=0, consumers=0))
 
-    await broker.publish([message(1)])
+    await has_depth(broker, "default", Depth(ready=0, consumers=1))
 
-    await inbox.has(1)
-    assert subscription.consuming
+    await until(lambda: subscription.consuming)
     assert _channel(subscription) is not channel
 
 
+@watchful
 async def test_a_consumer_that_hears_nothing_is_replaced(
     broker: RabbitBroker, subscription: RabbitSubscription, inbox: Inbox
 ) -> None:
@@ -107,6 +115,7 @@ async def test_a_consumer_that_hears_nothing_is_replaced(
     assert sorted(inbox.numbers) == [1, 2]
 
 
+@watchful
 async def test_a_busy_consumer_is_not_taken_for_a_deaf_one(
     broker: RabbitBroker, subscription: RabbitSubscription, inbox: Inbox
 ) -> None:
@@ -120,6 +129,7 @@ async def test_a_busy_consumer_is_not_taken_for_a_deaf_one(
     assert _channel(subscription) is channel
 
 
+@watchful
 async def test_an_idle_consumer_is_not_taken_for_a_deaf_one(subscription: RabbitSubscription) -> None:
     channel = _channel(subscription)
     looks = _count_looks(channel)
@@ -145,6 +155,7 @@ async def test_a_lost_connection_is_made_again_and_said_once(
     assert about_link == ["broker_lost", "broker_connected"]
 
 
+@watchful
 async def test_a_broker_that_hangs_is_noticed_and_left(
     broker: RabbitBroker,
     subscription: RabbitSubscription,
@@ -215,6 +226,21 @@ async def test_a_closed_subscription_leaves_its_channel_when_nothing_is_in_hand(
 
     await until(lambda: channel.is_closed)
     assert await broker.depth("default") == Depth(ready=0, consumers=0)
+
+
+async def test_an_ack_of_the_last_moment_is_sent_before_the_channel_closes(
+    broker: RabbitBroker, subscription: RabbitSubscription, inbox: Inbox
+) -> None:
+    await broker.publish([message(1)])
+    (delivery,) = await inbox.has(1)
+    assert subscription._session
+
+    delivery.ack()
+    await subscription._session.end()
+
+    await until(lambda: subscription.consuming)
+    await has_depth(broker, "default", Depth(ready=0, consumers=1))
+    assert inbox.numbers == [1]
 
 
 def _channel(subscription: RabbitSubscription) -> aiormq.Channel:

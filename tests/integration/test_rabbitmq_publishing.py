@@ -18,7 +18,7 @@ from tests.listening import until
 from tests.servers import FaultServers
 from tests.servers.proxy import Proxy
 
-PUBLISH_TIMEOUT_S = 0.5
+IMPATIENCE_S = 0.5
 AT_ONCE_S = 0.2
 
 
@@ -30,8 +30,17 @@ async def proxy(rabbitmq_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def broker(proxy: Proxy) -> AsyncIterator[RabbitBroker]:
-    made = RabbitBroker(proxy.url, publish_timeout_s=PUBLISH_TIMEOUT_S)
+    made = RabbitBroker(proxy.url)
     await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def impatient(proxy: Proxy) -> AsyncIterator[RabbitBroker]:
+    """A broker that soon gives up; one message is confirmed already."""
+    made = RabbitBroker(proxy.url, publish_timeout_s=IMPATIENCE_S)
+    await confirmed(made, message(1))
     yield made
     await made.close()
 
@@ -78,17 +87,17 @@ async def test_a_broker_that_is_away_is_mentioned_once(rabbitmq_url: str) -> Non
     assert [entry["event"] for entry in logs] == ["broker_away", "publishing_failed"]
 
 
-async def test_a_broker_that_hangs_is_given_up_in_time_and_then_at_once(broker: RabbitBroker, proxy: Proxy) -> None:
-    await broker.publish([message(1)])
-
+async def test_a_broker_that_hangs_is_given_up_in_time_and_then_at_once(
+    impatient: RabbitBroker, proxy: Proxy
+) -> None:
     proxy.hang()
     started = time.monotonic()
-    assert await broker.publish([message(2)]) == [False]
-    assert PUBLISH_TIMEOUT_S <= time.monotonic() - started < PUBLISH_TIMEOUT_S + 1
-    assert await _timed_publish(broker, [message(3)]) == ([False], True)
+    assert await impatient.publish([message(2)]) == [False]
+    assert IMPATIENCE_S <= time.monotonic() - started < IMPATIENCE_S + 1
+    assert await _timed_publish(impatient, [message(3)]) == ([False], True)
 
     await proxy.heal()
-    await confirmed(broker, message(4))
+    await confirmed(impatient, message(4))
 
 
 async def test_a_lost_connection_fails_what_is_in_flight_and_nothing_later(
@@ -105,20 +114,19 @@ async def test_a_lost_connection_fails_what_is_in_flight_and_nothing_later(
     await confirmed(broker, message(3))
 
 
-async def test_a_publisher_that_the_broker_blocks_waits_but_not_for_ever(broker: RabbitBroker) -> None:
-    await broker.publish([message(1)])
-    connection = await broker._publishing_link.connection()
+async def test_a_publisher_that_the_broker_blocks_waits_but_not_for_ever(impatient: RabbitBroker) -> None:
+    connection = await impatient._publishing_link.connection()
 
     await _tell(connection, "blocked", spec.Connection.Blocked("low on memory"))
     started = time.monotonic()
-    assert await broker.publish([message(2)]) == [False]
-    assert time.monotonic() - started >= PUBLISH_TIMEOUT_S
-    waiting = asyncio.create_task(broker.publish([message(3)]))
+    assert await impatient.publish([message(2)]) == [False]
+    assert time.monotonic() - started >= IMPATIENCE_S
+    waiting = asyncio.create_task(impatient.publish([message(3)]))
     await _tell(connection, "unblocked", spec.Connection.Unblocked())
 
-    assert await waiting == [True]
-    assert await broker._publishing_link.connection() is connection
-    await has_depth(broker, "default", Depth(ready=2, consumers=0))
+    await waiting
+    await confirmed(impatient, message(4))
+    assert await impatient._publishing_link.connection() is connection
 
 
 async def test_a_cancelled_call_leaves_the_others_their_own_confirms(broker: RabbitBroker) -> None:
@@ -132,6 +140,24 @@ async def test_a_cancelled_call_leaves_the_others_their_own_confirms(broker: Rab
     assert await broker.publish([message(1)]) == [True]
     with pytest.raises(asyncio.CancelledError):
         await given_up
+
+
+async def test_many_calls_at_once_are_all_confirmed(broker: RabbitBroker) -> None:
+    calls = [broker.publish([message(number) for number in range(1, 101)]) for _ in range(20)]
+
+    assert await asyncio.gather(*calls) == [[True] * 100] * 20
+    await has_depth(broker, "default", Depth(ready=2000, consumers=0))
+
+
+async def test_a_call_that_is_in_flight_when_its_broker_closes_returns(broker: RabbitBroker, proxy: Proxy) -> None:
+    await broker.publish([message(1)])
+    proxy.hang()
+    sending = asyncio.create_task(broker.publish([message(2)] * 300))
+    await asyncio.sleep(0.05)
+
+    await broker.close()
+
+    assert await sending == [False] * 300
 
 
 @pytest.mark.parametrize("fault", ["none", "hang", "cut"])
