@@ -145,7 +145,8 @@ class Lifecycle:
         """Take at most `limit` running tasks from workers whose heartbeat is stale or gone.
 
         Does nothing unless the rescuer's own heartbeats have been steady for as long as it takes to be stale:
-        after a fault of PostgreSQL everybody's look old, and nobody's tasks may be taken for that. Without a
+        after a fault of PostgreSQL everybody's look old, and nobody's tasks may be taken for that. In the first
+        moment after it the rescuer's own looks old as well, though not yet stale where another's is. Without a
         rescuer the caller knows that no worker is alive, and all running tasks are taken.
         """
         failure = Failure("worker_lost", "the worker that ran this attempt stopped sending heartbeats")
@@ -306,7 +307,7 @@ _RESCUE: Final = text(f"""
             CAST(:rescuer AS text) IS NULL
             OR (w.id IS NULL OR w.heartbeat_at < now() - make_interval(secs => w.stale_after_s)) AND EXISTS (
                 SELECT FROM workers me WHERE me.id = :rescuer
-                  AND me.heartbeat_at > now() - make_interval(secs => me.stale_after_s)
+                  AND me.heartbeat_at > now() - make_interval(secs => me.stale_after_s / 2)
                   AND me.steady_since <= now() - make_interval(secs => me.stale_after_s)))
         ORDER BY t.id LIMIT :limit FOR UPDATE OF t SKIP LOCKED
     ), moved AS (
