@@ -34,20 +34,23 @@ class TaskReader:
         self._news = services.news
         self._streams = services.streams
         self._stopping = stopping
+        self._distrusts_cache_until = 0.0
 
     async def read(self, task_id: UUID) -> Cached:
-        """The task as it is, or as it was a few seconds ago if the cache missed a change.
+        """The task as it is, or as it was a few seconds ago if the cache missed a change, but never older than told.
 
         Raises:
             TaskNotFoundError: No such task.
             DatabaseUnavailableError: It isn't cached, and PostgreSQL is away.
         """
         try:
-            if cached := await self._cache.get(task_id):
-                return cached
+            cached = await self._cache.get(task_id)
         except CacheUnavailableError:
+            self._distrust_cache()
             return _as_cached(await self._tasks.get(task_id))
-        return await self._read_and_keep(task_id)
+        if cached and time.monotonic() >= self._distrusts_cache_until:
+            return cached
+        return await self._keep(await self._tasks.get(task_id))
 
     async def read_when_final(
         self, task_id: UUID, *, within_s: float, is_gone: Callable[[], Awaitable[bool]]
@@ -68,16 +71,21 @@ class TaskReader:
                     break
                 await watch.changed(min(left_s, _LOOK_AGAIN_S))
                 task = await self._read_again(task)
-        return _as_cached(task)
+        # The worker may have lost sight of the cache: who asks again must not be told what was before.
+        return await self._keep(task)
 
-    async def _read_and_keep(self, task_id: UUID) -> Cached:
-        task = await self._tasks.get(task_id)
+    async def _keep(self, task: TaskRecord) -> Cached:
         entry = self._news.entry(task)
         try:
             await self._cache.put([entry])
         except CacheUnavailableError as error:
             log.debug("document_not_kept", reason=str(error))
+            self._distrust_cache()
         return Cached(entry.version, entry.document)
+
+    def _distrust_cache(self) -> None:
+        # Clients are told what PostgreSQL knows now, and a cache that comes back may hold what was before.
+        self._distrusts_cache_until = time.monotonic() + self._news.heals_within_s
 
     async def _read_again(self, task: TaskRecord) -> TaskRecord:
         try:

@@ -40,6 +40,11 @@ class News:
         self._failure_ttl_s = failure_ttl_s
         self._away = False
 
+    @property
+    def heals_within_s(self) -> float:
+        """Seconds after which a cache that missed changes holds no document that is no longer true."""
+        return max(LIVE_TTL_S, self._failure_ttl_s)
+
     async def tell(self, tasks: Sequence[TaskRecord], *, kind: str = "status") -> None:
         """Write the documents of tasks as they are now, and an event of `kind` (`status`, `progress`) for each."""
         if not tasks:
