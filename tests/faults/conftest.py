@@ -9,6 +9,9 @@ import pytest
 from tests.faults.stack import Stack
 from tests.servers import FaultServers
 
+#: Prints how long a recovery took: (what recovered, when the fault was over by the monotonic clock).
+Report = Callable[[str, float], None]
+
 
 @pytest.fixture
 async def stack(fault_servers: FaultServers, tmp_path: Path) -> AsyncIterator[Stack]:
@@ -18,8 +21,8 @@ async def stack(fault_servers: FaultServers, tmp_path: Path) -> AsyncIterator[St
 
 
 @pytest.fixture
-def report_recovery(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Callable[[str, float], None]:
-    """Print how long a recovery took: (what recovered, when the fault was over by the monotonic clock)."""
+def report_recovery(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Report:
+    """Print how long a recovery took."""
 
     def report(what: str, since: float) -> None:
         say(f"{request.node.name}: {what} {monotonic() - since:.1f} s after the fault")

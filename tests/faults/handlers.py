@@ -14,9 +14,23 @@ _QUICK = RetryPolicy(first_delay_s=0.1, max_delay_s=0.5)
 
 
 class Work(BaseModel):
-    """How long an attempt takes, and how."""
+    """How long an attempt takes. With `only_first`, it takes no time once the task has been started before."""
 
     seconds: float = 0.0
+    only_first: bool = False
+
+
+class Times(BaseModel):
+    """How many of the first attempts fail."""
+
+    times: int = 0
+
+
+def _seconds(payload: Work, ctx: TaskContext) -> float:
+    if not payload.only_first:
+        return payload.seconds
+    starts = [line for line in Path(os.environ["TRAIL"]).read_text().splitlines() if str(ctx.task_id) in line]
+    return payload.seconds if len(starts) == 1 else 0.0
 
 
 def _note(event: str, ctx: TaskContext) -> None:
@@ -30,7 +44,7 @@ def _note(event: str, ctx: TaskContext) -> None:
 async def trail_sleep(payload: Work, ctx: TaskContext) -> int:
     """Sleep on the event loop."""
     _note("start", ctx)
-    await asyncio.sleep(payload.seconds)
+    await asyncio.sleep(_seconds(payload, ctx))
     _note("end", ctx)
     return ctx.attempt
 
@@ -48,6 +62,25 @@ async def trail_block(payload: Work, ctx: TaskContext) -> int:
 def trail_thread(payload: Work, ctx: TaskContext) -> int:
     """Sleep in a thread that nobody can interrupt."""
     _note("start", ctx)
-    time.sleep(payload.seconds)
+    time.sleep(_seconds(payload, ctx))
+    _note("end", ctx)
+    return ctx.attempt
+
+
+@task("trail.process", max_attempts=10, retry=_QUICK, cpu=True)
+def trail_process(payload: Work, ctx: TaskContext) -> int:
+    """Sleep in a process, deaf to every wish."""
+    _note("start", ctx)
+    time.sleep(_seconds(payload, ctx))
+    _note("end", ctx)
+    return ctx.attempt
+
+
+@task("trail.fail", max_attempts=10, retry=_QUICK)
+async def trail_fail(payload: Times, ctx: TaskContext) -> int:
+    """Fail so many times, then succeed."""
+    _note("start", ctx)
+    if ctx.attempt <= payload.times:
+        raise RuntimeError("failed on purpose")
     _note("end", ctx)
     return ctx.attempt

@@ -1,5 +1,6 @@
 """Our own services as a test disturbs them: real processes, stopped by their pid."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 _ROOT: Final = Path(__file__).parents[2]
-_STOP_DEADLINE_S: Final = 30.0
+_STOP_DEADLINE_S: Final = 60.0
 
 
 class ServiceProcess:
@@ -60,13 +61,17 @@ class ServiceProcess:
             self._process.kill()
             self._process.wait(_STOP_DEADLINE_S)
 
-    def terminate(self) -> float:
-        """SIGTERM, and wait until it has stopped by itself. Returns the seconds that it took."""
+    async def ended(self) -> float:
+        """Wait until it has ended by itself. Returns the seconds that it took."""
         assert self._process is not None
         began = time.monotonic()
-        self._process.terminate()
-        self._process.wait(_STOP_DEADLINE_S)
+        await asyncio.to_thread(self._process.wait, _STOP_DEADLINE_S)
         return time.monotonic() - began
+
+    async def terminate(self) -> float:
+        """SIGTERM, and wait until it has ended by itself. Returns the seconds that it took."""
+        self.signal(signal.SIGTERM)
+        return await self.ended()
 
     def returncode(self) -> int | None:
         """How it ended; None while it runs."""

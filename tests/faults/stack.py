@@ -5,9 +5,11 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Self
 
+import asyncpg
 import httpx
 
 from tests.faults.processes import ServiceProcess
@@ -16,15 +18,19 @@ from tests.servers.sandbox import free_port
 
 FINAL: Final = frozenset({"succeeded", "failed", "cancelled", "expired"})
 
+#: Seconds until a silent worker is given up.
+STALE_S: Final = 4.0
 #: Short times, so that the tests are; the ratios are those of the defaults.
 QUICK: Final = {
     "WORKER_HEARTBEAT_SECONDS": "0.5",
-    "WORKER_STALE_SECONDS": "3",
-    "RECONCILE_AFTER_SECONDS": "3",
+    "WORKER_STALE_SECONDS": str(STALE_S),
+    "RECONCILE_AFTER_SECONDS": "2",
     "SHUTDOWN_GRACE_SECONDS": "1",
     "TASK_MODULES": "tests.faults.handlers",
     "WORKER_QUEUES": "default:20",
 }
+#: Seconds that a process may take to start, on a machine that has much else to do.
+_START_DEADLINE_S: Final = 60.0
 
 
 class Stack:
@@ -33,6 +39,10 @@ class Stack:
     Args:
         servers: The servers to run on.
         folder: For logs and the trail.
+
+    Attributes:
+        accepted: The ids of all tasks that were answered with 202.
+        returns_attempts: Whether attempts may be returned, so that their number comes again on another worker.
     """
 
     def __init__(self, servers: FaultServers, folder: Path) -> None:
@@ -41,10 +51,13 @@ class Stack:
         self.workers: list[ServiceProcess] = []
         self.apis: list[ServiceProcess] = []
         self.accepted: list[str] = []
+        self.returns_attempts = False
         self._folder = folder
         self._finals: dict[str, str] = {}
-        self._ports: list[int] = []
-        self.client = httpx.AsyncClient(timeout=90)
+        self._versions: dict[str, int] = {}
+        self._urls: dict[ServiceProcess, str] = {}
+        self._turn = count()
+        self.client = httpx.AsyncClient(timeout=90, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,6 +80,12 @@ class Stack:
             **changes,
         }
 
+    async def start(self, *, apis: int = 1, workers: int = 1, **changes: str) -> None:
+        """Start some of each, side by side, and return when all of them serve."""
+        await asyncio.gather(
+            *(self.start_api(**changes) for _ in range(apis)), *(self.start_worker(**changes) for _ in range(workers))
+        )
+
     async def start_api(self, **changes: str) -> ServiceProcess:
         """Start an API and return when it serves."""
         port = free_port()
@@ -76,9 +95,10 @@ class Stack:
             self._folder / f"api-{len(self.apis)}.log",
         )
         self.apis.append(api)
-        self._ports.append(port)
         api.start()
-        await self.until(lambda: self._serves(port), 30, f"{api!r} to serve")
+        url = f"http://127.0.0.1:{port}"
+        await self.until(lambda: self._serves(url), _START_DEADLINE_S, f"{api!r} to serve")
+        self._urls[api] = url
         return api
 
     async def start_worker(self, **changes: str) -> ServiceProcess:
@@ -88,17 +108,18 @@ class Stack:
         )
         self.workers.append(worker)
         worker.start()
-        await self.until(lambda: "worker_started" in worker.output(), 30, f"{worker!r} to start")
+        await self.until(lambda: "worker_started" in worker.output(), _START_DEADLINE_S, f"{worker!r} to start")
         return worker
 
     @property
     def url(self) -> str:
-        """The address of the newest API."""
-        return f"http://127.0.0.1:{self._ports[-1]}"
+        """The address of an API that lives; of each in turn."""
+        living = [url for api, url in self._urls.items() if api.pid is not None]
+        return living[next(self._turn) % len(living)]
 
-    async def _serves(self, port: int) -> bool:
+    async def _serves(self, url: str) -> bool:
         try:
-            return (await self.client.get(f"http://127.0.0.1:{port}/health")).status_code == 200
+            return (await self.client.get(f"{url}/health")).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -106,57 +127,80 @@ class Stack:
 
     async def submit(self, type_: str, payload: Any = None, **options: Any) -> str:
         """Submit a task that must be accepted."""
-        answer = await self.client.post(
-            f"{self.url}/tasks", json={"type": type_, "payload": payload or {}, **options}
-        )
+        answer = await self.post(type_, payload, **options)
         assert answer.status_code == 202, answer.text
-        return self._remember(answer)
+        return str(answer.json()["task_id"])
 
-    async def try_submit(self, type_: str, payload: Any = None, **options: Any) -> int | None:
-        """Submit a task; the status of the answer, or None where there was none."""
-        try:
-            answer = await self.client.post(
-                f"{self.url}/tasks", json={"type": type_, "payload": payload or {}, **options}
-            )
-        except httpx.HTTPError:
-            return None
-        if answer.status_code == 202:
-            self._remember(answer)
-        return answer.status_code
-
-    async def submit_many(self, count: int, type_: str, payload: Any = None, **options: Any) -> list[str]:
+    async def submit_many(self, number: int, type_: str, payload: Any = None, **options: Any) -> list[str]:
         """Submit a batch that must be accepted."""
         item = {"type": type_, "payload": payload or {}, **options}
-        answer = await self.client.post(f"{self.url}/tasks/batch", json={"tasks": [item] * count})
+        answer = await self.client.post(f"{self.url}/tasks/batch", json={"tasks": [item] * number})
         assert answer.status_code == 202, answer.text
         ids = [entry["task_id"] for entry in answer.json()["items"]]
         self.accepted += ids
         return ids
 
-    def _remember(self, answer: httpx.Response) -> str:
-        task_id: str = answer.json()["task_id"]
-        self.accepted.append(task_id)
-        return task_id
+    async def post(
+        self, type_: str, payload: Any = None, *, key: str | None = None, **options: Any
+    ) -> httpx.Response:
+        """Submit a task, and remember it if it was accepted.
+
+        Raises:
+            httpx.HTTPError: There was no answer.
+        """
+        answer = await self.client.post(
+            f"{self.url}/tasks",
+            json={"type": type_, "payload": payload or {}, **options},
+            headers={} if key is None else {"Idempotency-Key": key},
+        )
+        if answer.status_code == 202:
+            self.accepted.append(answer.json()["task_id"])
+        return answer
 
     async def get(self, task_id: str, **query: Any) -> dict[str, Any]:
-        """A task as a client sees it. A final status that changes fails the test at once."""
-        answer = await self.client.get(f"{self.url}/tasks/{task_id}", params=query)
-        assert answer.status_code == 200, answer.text
-        task: dict[str, Any] = answer.json()
-        if task["status"] in FINAL:
-            first = self._finals.setdefault(task_id, task["status"])
-            assert task["status"] == first, f"{task_id} was {first} and is {task['status']}"
-        return task
+        """A task as a client sees it that asks again when it is told to."""
+        deadline = time.monotonic() + 60
+        while True:
+            answer = await self.read(task_id, **query)
+            if answer.status_code == 200:
+                task: dict[str, Any] = answer.json()
+                return task
+            assert answer.status_code == 503, answer.text
+            assert time.monotonic() < deadline, answer.text
+            await asyncio.sleep(0.1)
 
-    async def until_status(self, task_id: str, *statuses: str, within_s: float = 30) -> dict[str, Any]:
+    async def read(self, task_id: str, **query: Any) -> httpx.Response:
+        """The answer about a task. One that is older than what was known when it was asked for fails the test.
+
+        Raises:
+            httpx.HTTPError: There was no answer.
+        """
+        known = self._versions.get(task_id, 0)
+        answer = await self.client.get(f"{self.url}/tasks/{task_id}", params=query)
+        if answer.status_code != 200:
+            return answer
+        version, status = int(answer.headers["etag"].strip('"')), answer.json()["status"]
+        assert version >= known, f"{task_id} was at version {known} and went back to {version}, {status}"
+        self._versions[task_id] = max(version, self._versions.get(task_id, 0))
+        first = self._finals.get(task_id, status)
+        assert status == first, f"{task_id} was {first} and is {status}"
+        if status in FINAL:
+            self._finals[task_id] = status
+        return answer
+
+    async def until_status(self, task_id: str, *statuses: str, within_s: float = 60) -> dict[str, Any]:
         """Wait until a task has one of the statuses."""
         deadline = time.monotonic() + within_s
         while True:
             task = await self.get(task_id)
             if task["status"] in statuses:
                 return task
-            assert time.monotonic() < deadline, f"{task} is not {statuses}"
+            assert time.monotonic() < deadline, f"{task} is not {statuses} {self._tails()}"
             await asyncio.sleep(0.1)
+
+    async def until_all(self, task_ids: Sequence[str], *statuses: str) -> list[dict[str, Any]]:
+        """Wait until each of the tasks has one of the statuses."""
+        return [await self.until_status(task_id, *statuses) for task_id in task_ids]
 
     async def until(self, is_so: Callable[[], Any], within_s: float, what: str) -> None:
         """Wait until something holds; `is_so` may be a plain or an async function."""
@@ -168,10 +212,30 @@ class Stack:
             assert time.monotonic() < deadline, f"waited {within_s} s for {what}: {self._tails()}"
             await asyncio.sleep(0.1)
 
+    async def attempts(self, task_ids: Sequence[str]) -> Counter[int]:
+        """How many of the tasks are at which attempt."""
+        return Counter([(await self.get(task_id))["attempt"] for task_id in task_ids])
+
+    async def fetch(self, query: str) -> Any:
+        """One value from PostgreSQL, as an operator would ask for it."""
+        connection = await asyncpg.connect(self.servers.database_url)
+        try:
+            return await connection.fetchval(query)
+        finally:
+            await connection.close()
+
+    async def until_rung(self) -> None:
+        """Wait until the broker has confirmed every doorbell."""
+
+        async def is_rung() -> bool:
+            return bool(await self.fetch("SELECT NOT EXISTS (SELECT FROM outbox)"))
+
+        await self.until(is_rung, 60, "the outbox to be empty")
+
     # The audit ......................................................................
 
-    async def audit(self, *, within_s: float = 60, expect: Mapping[str, int] | None = None) -> dict[str, int]:
-        """Every accepted task is final and has stayed what it was; no attempt ran twice at once.
+    async def audit(self, *, within_s: float = 90, expect: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Every accepted task is final and has stayed what it was; no attempt ran twice; no doorbell is left.
 
         Args:
             within_s: How long the last may take to become final.
@@ -189,8 +253,9 @@ class Stack:
             if unfinished:
                 assert time.monotonic() < deadline, f"lost: {unfinished[:3]} {self._tails()}"
                 await asyncio.sleep(0.1)
-        counts = Counter(self._finals[task_id] for task_id in self.accepted)
-        assert counts == Counter(expect or {"succeeded": len(self.accepted)})
+        counts = Counter(self._finals[task_id] for task_id in dict.fromkeys(self.accepted))
+        assert counts == Counter(expect or {"succeeded": counts.total()})
+        await self.until_rung()
         self._audit_trail()
         return dict(counts)
 
@@ -198,17 +263,16 @@ class Stack:
         """The lines of the trail."""
         return [json.loads(line) for line in self.trail.read_text().splitlines()] if self.trail.exists() else []
 
-    def _audit_trail(self) -> None:
-        """No attempt of a task was started by two processes."""
-        starters: dict[tuple[str, int], set[int]] = {}
-        for step in self.steps():
-            if step["event"] == "start":
-                starters.setdefault((step["task"], step["attempt"]), set()).add(step["pid"])
-        doubled = {key: pids for key, pids in starters.items() if len(pids) > 1 and not self.may_repeat_attempts}
-        assert not doubled, doubled
+    def starts(self, task_id: str) -> int:
+        """How often a task was started."""
+        return sum(step["task"] == task_id and step["event"] == "start" for step in self.steps())
 
-    #: Whether attempts may be returned, so that their number comes again on another worker.
-    may_repeat_attempts = False
+    def _audit_trail(self) -> None:
+        """No attempt was started twice; where attempts may be returned, none has ended twice."""
+        event = "end" if self.returns_attempts else "start"
+        times = Counter((step["task"], step["attempt"]) for step in self.steps() if step["event"] == event)
+        doubled = {attempt: number for attempt, number in times.items() if number > 1}
+        assert not doubled, f"{doubled} {self._tails()}"
 
     def _tails(self) -> str:
         processes: Sequence[ServiceProcess] = (*self.workers, *self.apis)
