@@ -2,13 +2,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from client.verify import main
 from tests.embedded import ROOT, environment, running
-from tests.faults.processes import ServiceProcess
 from tests.servers.sandbox import free_port
 
 
@@ -28,14 +28,21 @@ def services_url(database_url: str, rabbitmq_url: str, redis_url: str, tmp_path:
         "API_PORT": str(port),
         "WORKER_PROCESSES": "1",
     }
-    processes = [
-        ServiceProcess(name, settings, tmp_path / f"{name}.log") for name in ("api_service", "worker_service")
-    ]
-    for process in processes:
-        process.start()
-    yield f"http://127.0.0.1:{port}"
-    for process in processes:
-        process.terminate()
+    with service("api_service", tmp_path, settings), service("worker_service", tmp_path, settings):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def service(name: str, folder: Path, settings: dict[str, str]) -> Iterator[None]:
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", name], cwd=folder, env=environment(**settings), stdout=log, stderr=log
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 def test_everything_holds_where_all_is_one_process(embedded_url: str, capsys: pytest.CaptureFixture[str]) -> None:
