@@ -111,14 +111,15 @@ class Catalogue:
             self._read_at = began_at
 
     def _compiled(self, types: Mapping[str, TaskTypeInfo]) -> dict[str, KnownType]:
-        return {name: self._reused(info) or _compile(info) for name, info in types.items()}
+        return {name: self._reused(info) or compile_type(info) for name, info in types.items()}
 
     def _reused(self, info: TaskTypeInfo) -> KnownType | None:
         known = self._known.get(info.name)
         return known if known is not None and known.info == info else None
 
 
-def _compile(info: TaskTypeInfo) -> KnownType:
+def compile_type(info: TaskTypeInfo) -> KnownType:
+    """The type with its schema ready for use; one whose schema is of no use takes any payload."""
     try:
         # Offline: a schema must not make us fetch what it refers to. Masked: answers don't repeat payloads.
         schema = jsonschema_rs.validator_for(info.payload_schema, offline=True, mask="the value")

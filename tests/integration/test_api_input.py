@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.api import ApiUnderTest, open_api, pointers
 
 FUZZ = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 JSON = st.recursive(
@@ -131,37 +131,36 @@ async def test_random_paths_are_answered_politely(api: ApiUnderTest, method: str
     assert answer.status_code < 500, answer.text
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"nonsense",
-        b'{"type": "demo.echo", "payload": NaN}',
-        b'{"type": "demo.echo", "payload": -Infinity}',
-        b'{"type": "demo.echo", "payload": "\\ud800"}',
-        b'{"type": "demo.echo", "payload": {"\\udfff": 1}}',
-        b'{"type": "demo.echo", "payload": "\xff"}',
-        b'{"type": "demo.echo", "payload": "\xed\xa0\x80"}',
-        b'{"type": "demo.echo", "payload": 1e400}',
-        b'{"type": "demo.echo", "payload": ' + b"9" * 5000 + b"}",
-        b'{"type": "demo.echo", "payload": ' + b"[" * 50_000 + b"]" * 5_000 + b"}",
-        b'{"a":' * 1000 + b"1" + b"}" * 1000,
-        '{"type": "demo.echo"}'.encode("utf-16"),
-        '{"type": "demo.echo"}'.encode("utf-32"),
-        b"\xef\xbb\xbf" + b'{"type": "demo.echo"}',
-        b"\x1f\x8b\x08\x00",
-    ],
-    ids=lambda body: body[:40],
-)
-async def test_what_is_no_json_is_refused(api: ApiUnderTest, body: bytes) -> None:
-    for path in ("/tasks", "/tasks/batch"):
-        assert pointers(await api.client.post(path, content=body)) == [""]
+NO_JSON = [
+    b"",
+    b"{",
+    b"nonsense",
+    b'{"type": "demo.echo", "payload": NaN}',
+    b'{"type": "demo.echo", "payload": -Infinity}',
+    b'{"type": "demo.echo", "payload": "\\ud800"}',
+    b'{"type": "demo.echo", "payload": {"\\udfff": 1}}',
+    b'{"type": "demo.echo", "payload": "\xff"}',
+    b'{"type": "demo.echo", "payload": "\xed\xa0\x80"}',
+    b'{"type": "demo.echo", "payload": 1e400}',
+    b'{"type": "demo.echo", "payload": ' + b"9" * 5000 + b"}",
+    b'{"type": "demo.echo", "payload": ' + b"[" * 50_000 + b"]" * 5_000 + b"}",
+    b'{"a":' * 1000 + b"1" + b"}" * 1000,
+    '{"type": "demo.echo"}'.encode("utf-16"),
+    '{"type": "demo.echo"}'.encode("utf-32"),
+    b"\xef\xbb\xbf" + b'{"type": "demo.echo"}',
+    b"\x1f\x8b\x08\x00",
+]
 
 
-@pytest.mark.parametrize("body", [b"null", b"[]", b'"x"', b"1", b"true"])
-async def test_a_task_is_an_object(api: ApiUnderTest, body: bytes) -> None:
-    assert pointers(await api.client.post("/tasks", content=body)) == [""]
+async def test_what_is_no_json_is_refused(api: ApiUnderTest) -> None:
+    for body in NO_JSON:
+        for path in ("/tasks", "/tasks/batch"):
+            assert pointers(await api.client.post(path, content=body)) == [""]
+
+
+async def test_a_task_is_an_object(api: ApiUnderTest) -> None:
+    for body in (b"null", b"[]", b'"x"', b"1", b"true"):
+        assert pointers(await api.client.post("/tasks", content=body)) == [""]
 
 
 async def test_deep_but_bounded_nesting_is_taken(api: ApiUnderTest) -> None:
@@ -171,39 +170,40 @@ async def test_deep_but_bounded_nesting_is_taken(api: ApiUnderTest) -> None:
     assert answer.status_code == 202
 
 
-@pytest.mark.parametrize("headers", [{"Idempotency-Key": "k"}, {}])
-async def test_a_number_of_400_digits_is_kept_exactly(api: ApiUnderTest, headers: dict[str, str]) -> None:
+async def test_a_number_of_400_digits_is_kept_exactly(api: ApiUnderTest) -> None:
     body = {"type": "demo.echo", "payload": 10**399 + 1, "unique": True}
-    answer = await api.client.post("/tasks", json=body, headers=headers)
+    answer = await api.client.post("/tasks", json=body, headers={"Idempotency-Key": "k"})
     task = await api.client.get(answer.headers["location"])
 
     assert answer.status_code == 202
     assert task.json()["payload"] == 10**399 + 1
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp"])
-async def test_another_media_type_is_refused_and_the_right_one_named(api: ApiUnderTest, media_type: str) -> None:
-    answer = await api.client.post("/tasks", content=b'{"type": "demo.echo"}', headers={"Content-Type": media_type})
-
-    assert pointers(answer) == ["Content-Type"]
-    assert "application/json" in answer.json()["detail"]
-
-
-@pytest.mark.parametrize(
-    "media_type", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON", "application/x+json"]
-)
-async def test_json_by_any_of_its_names_is_taken(api: ApiUnderTest, media_type: str) -> None:
-    answer = await api.client.post("/tasks", content=b'{"type": "demo.echo"}', headers={"Content-Type": media_type})
-
-    assert answer.status_code == 202
+async def test_another_media_type_is_refused_and_the_right_one_named(api: ApiUnderTest) -> None:
+    for media_type in ("text/plain", "application/x-www-form-urlencoded", "", "application/jsonp"):
+        headers = {"Content-Type": media_type}
+        answer = await api.client.post("/tasks", content=b'{"type": "demo.echo"}', headers=headers)
+        assert pointers(answer) == ["Content-Type"]
+        assert "application/json" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("path", ["/nope", "/tasks/", "/schedules", "/stats", "/artifacts", "/events", "//"])
-async def test_what_is_not_there_is_a_problem_too(api: ApiUnderTest, path: str) -> None:
-    answer = await api.client.get(f"http://api{path}")
+async def test_json_by_any_of_its_names_is_taken(api: ApiUnderTest) -> None:
+    for media_type in (
+        "application/json",
+        "application/json; charset=utf-8",
+        "APPLICATION/JSON",
+        "application/x+json",
+    ):
+        headers = {"Content-Type": media_type}
+        answer = await api.client.post("/tasks", content=b'{"type": "demo.echo"}', headers=headers)
+        assert answer.status_code == 202
 
-    require_sane(answer)
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+async def test_what_is_not_there_is_a_problem_too(api: ApiUnderTest) -> None:
+    for path in ("/nope", "/tasks/", "/schedules", "/stats", "/artifacts", "/events", "//"):
+        answer = await api.client.get(f"http://api{path}")
+        require_sane(answer)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 async def test_a_method_that_is_not_there_is_told_which_are(api: ApiUnderTest) -> None:

@@ -169,26 +169,25 @@ async def test_a_message_that_never_was_a_task_can_be_read_but_not_replayed(api:
     assert (replayed.status_code, replayed.json()["code"]) == (409, "not_replayable")
 
 
-@pytest.mark.parametrize("cursor", ["x", "~", "2020-01-01T00:00:00Z~x", "x~00000000-0000-7000-8000-000000000000"])
-async def test_a_cursor_that_was_not_given_out_is_refused(api: ApiUnderTest, cursor: str) -> None:
-    assert pointers(await api.client.get("/dead-letters", params={"cursor": cursor})) == ["?cursor"]
+async def test_a_cursor_that_was_not_given_out_is_refused(api: ApiUnderTest) -> None:
+    for cursor in ("x", "~", "2020-01-01T00:00:00Z~x", "x~00000000-0000-7000-8000-000000000000"):
+        assert pointers(await api.client.get("/dead-letters", params={"cursor": cursor})) == ["?cursor"]
 
 
-@pytest.mark.parametrize("letter_id", [str(uuid4()), "x", "%00"])
-async def test_no_dead_letter_has_an_id_that_was_not_given(api: ApiUnderTest, letter_id: str) -> None:
-    answer = await api.client.get(f"/dead-letters/{letter_id}")
-
-    assert (answer.status_code, answer.json()["code"]) == (404, "dead_letter_not_found")
+async def test_no_dead_letter_has_an_id_that_was_not_given(api: ApiUnderTest) -> None:
+    for letter_id in (str(uuid4()), "x", "%00"):
+        for method, action in (("GET", ""), ("DELETE", ""), ("POST", "/replay")):
+            answer = await api.client.request(method, f"/dead-letters/{letter_id}{action}")
+            assert (answer.status_code, answer.json()["code"]) == (404, "dead_letter_not_found")
 
 
 # Health .............................................................................
 
 
-@pytest.mark.parametrize("path", ["/health", "/health/live"])
-async def test_a_process_that_answers_lives(api: ApiUnderTest, path: str) -> None:
-    answer = await api.client.get(path)
-
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+async def test_a_process_that_answers_lives(api: ApiUnderTest) -> None:
+    for path in ("/health", "/health/live"):
+        answer = await api.client.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
 async def test_with_all_components_up_it_is_ready(api: ApiUnderTest) -> None:
