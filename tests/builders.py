@@ -22,6 +22,7 @@ from shared.store.workers import RunningHere, WorkerInfo
 TYPE: Final = "probe.echo"
 QUEUE: Final = "default"
 STALE_S: Final = 10.0
+_POLL_S: Final = 0.01
 BOOM: Final = Failure("OSError", "connection reset", "Traceback …")
 
 SUCCEEDED: Final = Outcome(TaskStatus.SUCCEEDED, result='{"ok":true}')
@@ -222,3 +223,10 @@ async def gone_silent(store: Store, worker: str, for_s: float = STALE_S + 1) -> 
 async def at_once(*moves: Awaitable[Any]) -> list[Any]:
     """The results of moves that were made at the same time, or what they raised."""
     return await asyncio.gather(*moves, return_exceptions=True)
+
+
+async def eventually(is_so: Callable[[], Awaitable[bool]], *, within_s: float = 20.0) -> None:
+    """Return as soon as it is so; TimeoutError when it is not in time."""
+    async with asyncio.timeout(within_s):
+        while not await is_so():
+            await asyncio.sleep(_POLL_S)
