@@ -140,6 +140,7 @@ class Supervisor:
     async def _announce(self) -> None:
         types = [self._announced(task_type.info) for task_type in self._registry.all()]
         await self._store.database.persist(lambda: self._store.task_types.announce(types))
+        await self._store.database.persist(lambda: self._store.queues.name(list(self._options.queues)))
         await self._heartbeat.start()
 
     def has_stuck_threads(self) -> bool:

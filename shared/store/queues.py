@@ -1,5 +1,6 @@
 """Figures of the queues."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +30,11 @@ class Queues:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def name(self, names: Sequence[str]) -> None:
+        """Make queues known before a first task names them."""
+        async with self._database.read() as connection:
+            await connection.execute(_NAME, {"names": sorted(names)})
+
     async def figures(self) -> list[QueueFigures]:
         """Every queue that was ever named, by name."""
         async with self._database.read() as connection:
@@ -40,6 +46,9 @@ class Queues:
             rows = await connection.execute(_WITH_QUEUED, {"older_than_s": older_than_s})
             return [row.name for row in rows]
 
+
+_NAME: Final = text("""
+    INSERT INTO queues (name) SELECT unnest(CAST(:names AS text[])) ON CONFLICT DO NOTHING""")
 
 # The counts come from the partial indexes, so finished tasks cost nothing.
 _FIGURES: Final = text("""

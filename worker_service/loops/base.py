@@ -13,7 +13,7 @@ from shared.errors import BrokerUnavailableError, DatabaseUnavailableError
 log = structlog.get_logger(__name__)
 
 #: Seconds of the longest pause after rounds that failed.
-_MAX_BACKOFF_S: Final = 10.0
+_MAX_BACKOFF_S: Final = 3.0
 
 
 class PeriodicLoop(ABC):
