@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
 from tests.servers import FaultServers, Servers, Template
+from tests.servers.errors import NoServerError
 from tests.servers.schema import unique_name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Where there is no server to be had, one sentence says so, and the run ends."""
+    try:
+        return (yield)
+    except NoServerError as error:
+        sentence = str(error)
+    if hasattr(item.config, "workerinput"):  # pytest-xdist takes the exit of a worker for a crash
+        pytest.fail(sentence, pytrace=False)
+    pytest.exit(sentence, returncode=1)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ setsid sh -c 'sleep 1000 & sleep 1000 & echo > daemon; wait' &
 read _ < daemon
 trap 'echo asked to stop; exit 7' TERM
 echo > ready
-while true; do sleep 0.01; done
+sleep 1000 & wait
 """
 
 TEST_RUN: Final = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import shlex
 import signal
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -51,12 +52,20 @@ class PostgresProgram(Program):
         self._binaries = self._reachable_binaries()
 
     def prepare(self) -> None:
-        """Make a cluster whose superuser `postgres` needs no password."""
-        initdb = [str(self._binaries / "initdb"), "-D", str(self.data), "--no-sync"]
-        cluster = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale")
-        self.account.run([*initdb, *cluster], cwd=self.folder, env=self.environment())
+        """Nothing: what makes the data folder is part of the command, so that it too is ended with us."""
 
     def command(self) -> list[str]:
+        """The server, after it was given a data folder if there is none."""
+        if self.data.exists():
+            return self._server()
+        return ["sh", "-c", f"{shlex.join(self._initdb())} && exec {shlex.join(self._server())}"]
+
+    def _initdb(self) -> list[str]:
+        """Makes a cluster whose superuser `postgres` needs no password."""
+        initdb = [str(self._binaries / "initdb"), "-D", str(self.data), "--no-sync"]
+        return [*initdb, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]
+
+    def _server(self) -> list[str]:
         """Loopback only, and no socket file: the path might be too long for one."""
         settings = {
             "listen_addresses": LOOPBACK,

@@ -36,7 +36,7 @@ class Program(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the data folder, which does not exist."""
+        """Make what the command needs; called when there is no data folder."""
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -56,7 +56,9 @@ class ProgramControl:
         self._keeper: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Make the data folder if there is none, and start the program."""
+        """Start the program, unless it runs; prepare it first if there are no data."""
+        if self.death() is None:
+            return
         self._forget_keeper()
         if not self._program.data.exists():
             self._program.prepare()

@@ -9,9 +9,7 @@ import random
 import shutil
 import socket
 import stat
-import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -93,25 +91,6 @@ class Account:
             return folder
         shutil.copytree(folder, copy, symlinks=True)
         return self.own(copy)
-
-    def run(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
-        """Run a program to its end.
-
-        Raises:
-            subprocess.CalledProcessError: It failed; `output` holds what it printed.
-        """
-        subprocess.run(
-            command,
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=cwd,
-            env=env,
-            user=self.uid,
-            group=self.gid,
-            extra_groups=None if self.uid is None else [],
-        )
 
     def _reachable_base(self) -> Path:
         bases = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Final, Self
 
 from tests.servers.find import S, Say, find_server
 from tests.servers.postgres import Postgres
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
-from tests.servers.server import Server
 
 _KINDS: Final = 3
 
@@ -51,17 +51,13 @@ class Servers:
     def close(self) -> None:
         """End all of them and leave nothing behind."""
         self._threads.shutdown()  # what is just being started must be ended too
-        for starting in (self._rabbitmq, self._postgres, self._redis):
-            _close(starting)
+        with ExitStack() as all_of_them:  # also when one of them cannot be closed
+            for starting in (self._rabbitmq, self._postgres, self._redis):
+                if starting.exception() is None:
+                    all_of_them.callback(starting.result().close)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _close(starting: Future[RabbitMQ] | Future[Postgres] | Future[Redis]) -> None:
-    if starting.exception() is None:
-        server: Server = starting.result()
-        server.close()
