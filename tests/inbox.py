@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-from shared.broker.base import Broker, Delivery, Depth, Message
+from shared.broker.base import Broker, Delivery, Depth, Message, OnDelivery, Subscription
 from shared.domain.message import Due, decode
 from tests.listening import PATIENCE_S, until
 
@@ -43,6 +43,15 @@ class Inbox:
     def ack_all(self) -> None:
         for delivery in self.deliveries:
             delivery.ack()
+
+
+async def subscribed(
+    broker: Broker, on_delivery: OnDelivery, *, queue: str = "default", prefetch: int = 1
+) -> Subscription:
+    """A subscription that consumes already."""
+    subscription = await broker.subscribe(queue, prefetch=prefetch, on_delivery=on_delivery)
+    await until(lambda: subscription.consuming)
+    return subscription
 
 
 async def confirmed(broker: Broker, *messages: Message) -> None:

@@ -48,7 +48,10 @@ OnDelivery = Callable[[Delivery], None]
 
 
 class Subscription(Protocol):
-    """A consumer that repairs itself: it comes back after a lost connection, a deleted queue, a cancel."""
+    """A consumer that repairs itself: it comes back after a lost connection, a deleted queue, a cancel.
+
+    When it does, what was in hand is delivered again, so that for a while more than `prefetch` may be.
+    """
 
     @property
     def consuming(self) -> bool:

@@ -48,6 +48,11 @@ class MemoryQueues:
         """The queue of that name; it exists from now on."""
         return self._queues.setdefault(name, _Queue())
 
+    def depth(self, name: str) -> Depth:
+        """What waits in a queue, which need not exist."""
+        found = self._queues.get(name)
+        return Depth(0, 0) if found is None else Depth(len(found.ready), len(found.consumers))
+
     def put(self, message: Message) -> None:
         """Append a message to its queue."""
         letter = _Letter(_RANKS[message.priority], next(self._numbers), message.queue, encode(message.bundle))
@@ -215,8 +220,7 @@ class MemoryBroker:
     async def depth(self, queue: str) -> Depth:
         """What waits in `queue`."""
         await self.ping()
-        found = self.queues.queue(queue)
-        return Depth(ready=len(found.ready), consumers=len(found.consumers))
+        return self.queues.depth(queue)
 
     async def ping(self) -> None:
         """Return, unless this end is closed."""

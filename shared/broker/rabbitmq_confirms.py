@@ -18,8 +18,8 @@ from pamqp.header import ContentHeader
 
 _PERSISTENT: Final = 2
 
-#: Done when the broker has confirmed the message; raises DeliveryError if it refused it, PublishError if no queue
-#: was there, or anything else if the channel went away.
+#: Done when the broker has confirmed the message; raises DeliveryError if it refused it or there was no queue for
+#: it, and anything else if the channel went away.
 Confirmation = asyncio.Future[Any]
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final, cast
 
 import structlog
-from aiormq import Channel, ChannelInvalidStateError, Connection, DeliveryError, PublishError
+from aiormq import Channel, ChannelInvalidStateError, Connection, DeliveryError
 from aiormq.abc import AbstractConnection
 
 from shared.broker.base import Message
@@ -34,7 +34,7 @@ class _Batch:
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages = messages
         self.confirmed = [False] * len(messages)
-        self.returned: list[int] = []
+        self.refused: list[int] = []
         self.fault: BaseException | None = None
 
     def queues(self, indexes: Iterable[int]) -> set[str]:
@@ -46,12 +46,12 @@ class _Batch:
 
     def settle(self, index: int, confirmation: Confirmation) -> None:
         error = None if confirmation.cancelled() else confirmation.exception()
-        if isinstance(error, PublishError):
-            self.returned.append(index)
-        elif error is None:
-            self.confirmed[index] = not confirmation.cancelled()
-        elif not isinstance(error, DeliveryError):  # that one is a refusal, as of a queue without a leader
+        if isinstance(error, DeliveryError):
+            self.refused.append(index)
+        elif error is not None:
             self.fault = error
+        else:
+            self.confirmed[index] = not confirmation.cancelled()
 
 
 class ConfirmingPublisher:
@@ -93,11 +93,11 @@ class ConfirmingPublisher:
         if await _is_blocked(connection, _BLOCKED_PATIENCE_S):
             raise BrokerUnavailableError("it blocks publishers, being short of memory or disk")
         await self._send(connection, batch, range(len(batch.messages)))
-        if batch.returned:
-            # Only a queue that was deleted returns messages: it is made again, and they get a second chance.
-            returned, batch.returned = batch.returned, []
-            self._declared -= batch.queues(returned)
-            await self._send(connection, batch, returned)
+        if batch.refused:
+            # Their queue was deleted, or a client that made it a moment ago is not ready: declare it, try again.
+            refused, batch.refused = batch.refused, []
+            self._declared -= batch.queues(refused)
+            await self._send(connection, batch, refused)
 
     async def _send(self, connection: Connection, batch: _Batch, indexes: Sequence[int]) -> None:
         channel = await self._prepare(connection, batch.queues(indexes))

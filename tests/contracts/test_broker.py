@@ -11,7 +11,7 @@ from shared.broker.rabbitmq import RabbitBroker
 from shared.broker.topology import DELIVERY_LIMIT
 from shared.domain.message import decode
 from shared.errors import BrokerUnavailableError
-from tests.inbox import Inbox, has_depth, message, number_of
+from tests.inbox import Inbox, has_depth, message, number_of, subscribed
 from tests.listening import until
 
 #: Makes one more end of the same broker, as another process would.
@@ -58,7 +58,7 @@ def inbox() -> Inbox:
 async def test_a_message_arrives_with_its_bundle_and_queue(broker: Broker, inbox: Inbox) -> None:
     sent = message(7, queue="reports")
 
-    await broker.subscribe("reports", prefetch=1, on_delivery=inbox.put)
+    await subscribed(broker, inbox.put, queue="reports")
 
     assert await broker.publish([sent]) == [True]
     (delivery,) = await inbox.has(1)
@@ -69,7 +69,7 @@ async def test_a_message_arrives_with_its_bundle_and_queue(broker: Broker, inbox
 async def test_a_message_for_a_queue_that_nobody_knows_waits_there(broker: Broker, inbox: Inbox) -> None:
     assert await broker.publish([message(queue="new"), message(queue="new.too")]) == [True, True]
 
-    await broker.subscribe("new.too", prefetch=1, on_delivery=inbox.put)
+    await subscribed(broker, inbox.put, queue="new.too")
 
     assert [delivery.queue for delivery in await inbox.has(1)] == ["new.too"]
 
@@ -78,14 +78,14 @@ async def test_messages_are_delivered_in_the_order_of_their_publishing(broker: B
     for number in range(1, 6):
         await broker.publish([message(number)])
 
-    await broker.subscribe("default", prefetch=10, on_delivery=inbox.put)
+    await subscribed(broker, inbox.put, prefetch=10)
     await inbox.has(5)
 
     assert inbox.numbers == [1, 2, 3, 4, 5]
 
 
 async def test_more_messages_than_fit_in_flight_all_arrive(broker: Broker, inbox: Inbox) -> None:
-    await broker.subscribe("default", prefetch=1000, on_delivery=inbox.put)
+    await subscribed(broker, inbox.put, prefetch=1000)
 
     confirmed = await broker.publish([message(number) for number in range(1, 701)])
 
@@ -103,7 +103,7 @@ async def test_high_priority_is_delivered_first(broker: Broker, inbox: Inbox) ->
     await broker.publish([message(1), message(2)])
     await broker.publish([message(3, priority="high")])
 
-    await broker.subscribe("default", prefetch=10, on_delivery=inbox.put)
+    await subscribed(broker, inbox.put, prefetch=10)
     await inbox.has(3)
 
     assert inbox.numbers == [3, 1, 2]
@@ -115,7 +115,7 @@ async def test_high_priority_is_delivered_first(broker: Broker, inbox: Inbox) ->
 async def test_no_more_than_prefetch_is_in_hand(broker: Broker, inbox: Inbox) -> None:
     await broker.publish([message(number) for number in range(1, 6)])
 
-    await broker.subscribe("default", prefetch=2, on_delivery=inbox.put)
+    await subscribed(broker, inbox.put, prefetch=2)
     await inbox.has(2)
     await has_depth(broker, "default", Depth(ready=3, consumers=1))
 
@@ -124,7 +124,7 @@ async def test_no_more_than_prefetch_is_in_hand(broker: Broker, inbox: Inbox) ->
 
 async def test_an_ack_makes_room_for_the_next(broker: Broker, inbox: Inbox) -> None:
     await broker.publish([message(number) for number in range(1, 4)])
-    await broker.subscribe("default", prefetch=1, on_delivery=inbox.put)
+    await subscribed(broker, inbox.put)
 
     for count in range(1, 4):
         (*_, last) = await inbox.has(count)
@@ -136,7 +136,7 @@ async def test_an_ack_makes_room_for_the_next(broker: Broker, inbox: Inbox) -> N
 async def test_acks_in_any_order_settle_exactly_what_was_acked(connect: Connect, inbox: Inbox) -> None:
     first, second, again = connect(), connect(), Inbox()
     await first.publish([message(number) for number in range(1, 8)])
-    await first.subscribe("default", prefetch=10, on_delivery=inbox.put)
+    await subscribed(first, inbox.put, prefetch=10)
     await inbox.has(7)
 
     by_number = {number_of(delivery): delivery for delivery in inbox.deliveries}
@@ -144,7 +144,7 @@ async def test_acks_in_any_order_settle_exactly_what_was_acked(connect: Connect,
         by_number[number].ack()
     await first.close()
 
-    await second.subscribe("default", prefetch=10, on_delivery=again.put)
+    await subscribed(second, again.put, prefetch=10)
     await again.has(3)
     assert sorted(again.numbers) == [3, 4, 6]
 
@@ -152,7 +152,7 @@ async def test_acks_in_any_order_settle_exactly_what_was_acked(connect: Connect,
 async def test_a_second_verdict_changes_nothing(broker: Broker, inbox: Inbox) -> None:
     dead = Inbox()
     await broker.subscribe_dead(prefetch=1, on_delivery=dead.put)
-    await broker.subscribe("default", prefetch=1, on_delivery=inbox.put)
+    await subscribed(broker, inbox.put)
     await broker.publish([message(1), message(2)])
 
     (first,) = await inbox.has(1)
@@ -167,23 +167,23 @@ async def test_a_second_verdict_changes_nothing(broker: Broker, inbox: Inbox) ->
 async def test_what_was_not_acked_is_delivered_again_when_its_end_closes(connect: Connect, inbox: Inbox) -> None:
     first, second, again = connect(), connect(), Inbox()
     await first.publish([message(1), message(2)])
-    await first.subscribe("default", prefetch=1, on_delivery=inbox.put)
+    await subscribed(first, inbox.put)
     await inbox.has(1)
 
     await first.close()
 
-    await second.subscribe("default", prefetch=2, on_delivery=again.put)
+    await subscribed(second, again.put, prefetch=2)
     await again.has(2)
     assert sorted(again.numbers) == [1, 2]
 
 
 async def test_an_ack_after_the_end_of_its_broker_is_harmless(connect: Connect, inbox: Inbox) -> None:
     first, second, again = connect(), connect(), Inbox()
-    await first.subscribe("default", prefetch=1, on_delivery=inbox.put)
+    await subscribed(first, inbox.put)
     await first.publish([message(1)])
     (late,) = await inbox.has(1)
     await first.close()
-    await second.subscribe("default", prefetch=1, on_delivery=again.put)
+    await subscribed(second, again.put)
     await again.has(1)
 
     late.ack()
@@ -197,7 +197,7 @@ async def test_an_ack_after_the_end_of_its_broker_is_harmless(connect: Connect, 
 
 
 async def test_a_subscription_says_when_it_consumes(broker: Broker, inbox: Inbox) -> None:
-    subscription = await broker.subscribe("default", prefetch=1, on_delivery=inbox.put)
+    subscription = await subscribed(broker, inbox.put)
     await until(lambda: subscription.consuming)
 
     await subscription.close()
@@ -207,7 +207,7 @@ async def test_a_subscription_says_when_it_consumes(broker: Broker, inbox: Inbox
 
 
 async def test_a_closed_subscription_takes_no_more(broker: Broker, inbox: Inbox) -> None:
-    subscription = await broker.subscribe("default", prefetch=2, on_delivery=inbox.put)
+    subscription = await subscribed(broker, inbox.put, prefetch=2)
     await until(lambda: subscription.consuming)
     await subscription.close()
 
@@ -219,22 +219,23 @@ async def test_a_closed_subscription_takes_no_more(broker: Broker, inbox: Inbox)
 
 async def test_what_a_closed_subscription_has_in_hand_may_still_be_acked(connect: Connect, inbox: Inbox) -> None:
     first, second, again = connect(), connect(), Inbox()
-    subscription = await first.subscribe("default", prefetch=2, on_delivery=inbox.put)
+    subscription = await subscribed(first, inbox.put, prefetch=2)
     await first.publish([message(1), message(2)])
     await inbox.has(2)
     await subscription.close()
+    await has_depth(second, "default", Depth(ready=0, consumers=0))
 
     inbox.deliveries[1].ack()
     await first.close()
 
-    await second.subscribe("default", prefetch=2, on_delivery=again.put)
+    await subscribed(second, again.put, prefetch=2)
     await again.has(1)
     assert again.numbers == inbox.numbers[:1]
     assert await second.depth("default") == Depth(ready=0, consumers=1)
 
 
 async def test_closing_a_subscription_twice_is_harmless(broker: Broker, inbox: Inbox) -> None:
-    subscription = await broker.subscribe("default", prefetch=1, on_delivery=inbox.put)
+    subscription = await subscribed(broker, inbox.put)
 
     await subscription.close()
     await subscription.close()
@@ -244,8 +245,8 @@ async def test_closing_a_subscription_twice_is_harmless(broker: Broker, inbox: I
 
 async def test_two_subscribers_share_a_queue(connect: Connect, inbox: Inbox) -> None:
     first, second, other = connect(), connect(), Inbox()
-    await first.subscribe("default", prefetch=1, on_delivery=inbox.put)
-    await second.subscribe("default", prefetch=1, on_delivery=other.put)
+    await subscribed(first, inbox.put)
+    await subscribed(second, other.put)
     await has_depth(first, "default", Depth(ready=0, consumers=2))
 
     await first.publish([message(1), message(2)])
@@ -266,7 +267,7 @@ async def test_a_callback_that_raises_loses_its_message_to_the_dead_and_nothing_
         inbox.put(delivery)
 
     await broker.subscribe_dead(prefetch=1, on_delivery=dead.put)
-    await broker.subscribe("default", prefetch=1, on_delivery=put_or_raise)
+    await subscribed(broker, put_or_raise)
     await broker.publish([message(1)])
     await broker.publish([message(2)])
 
@@ -281,7 +282,7 @@ async def test_a_callback_that_raises_loses_its_message_to_the_dead_and_nothing_
 async def test_rejected_messages_of_all_queues_are_dead_letters(broker: Broker, inbox: Inbox) -> None:
     dead = Inbox()
     for queue in ("default", "reports"):
-        await broker.subscribe(queue, prefetch=1, on_delivery=lambda delivery: delivery.reject())
+        await subscribed(broker, lambda delivery: delivery.reject(), queue=queue)
     await broker.publish([message(1), message(2, queue="reports")])
 
     await broker.subscribe_dead(prefetch=2, on_delivery=dead.put)
@@ -296,7 +297,7 @@ async def test_a_queue_called_like_the_dead_letters_is_a_queue_like_any_other(br
     await broker.subscribe_dead(prefetch=2, on_delivery=dead.put)
 
     for queue in ("dead", "dead-letters", "taskmill-dead-letters"):
-        await broker.subscribe(queue, prefetch=1, on_delivery=inbox.put)
+        await subscribed(broker, inbox.put, queue=queue)
         await broker.publish([message(queue=queue)])
 
     await inbox.has(3)
@@ -326,7 +327,7 @@ async def test_a_message_that_comes_back_too_often_is_a_dead_letter(connect: Con
 
     for _ in range(DELIVERY_LIMIT + 1):
         taker, taken = connect(), Inbox()
-        await taker.subscribe("default", prefetch=1, on_delivery=taken.put)
+        await subscribed(taker, taken.put)
         await taken.has(1)
         await taker.close()
 
@@ -344,7 +345,7 @@ async def test_depth_counts_what_is_ready_and_who_consumes(broker: Broker, inbox
     await broker.publish([message(1), message(2), message(3)])
     await has_depth(broker, "default", Depth(ready=3, consumers=0))
 
-    await broker.subscribe("default", prefetch=1, on_delivery=inbox.put)
+    await subscribed(broker, inbox.put)
 
     await has_depth(broker, "default", Depth(ready=2, consumers=1))
 

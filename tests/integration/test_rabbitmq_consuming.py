@@ -166,11 +166,14 @@ async def test_a_broker_that_hangs_is_noticed_and_left(
     monkeypatch.setattr(rabbitmq_link, "ANSWER_TIMEOUT_S", 0.3)
     monkeypatch.setattr(rabbitmq_link, "CONNECT_TIMEOUT_S", 0.3)
 
+    hanging = await broker._link.connection()
+
     proxy.hang()
     await until(lambda: not subscription.consuming)
     await proxy.heal()
 
     await until(lambda: subscription.consuming)
+    assert await broker._link.connection() is not hanging
     await confirmed(broker, message(1))
     await inbox.has(1)
 
