@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Final
 
 from api_service.services import Services
 from api_service.streams import Streams
@@ -16,6 +17,9 @@ from shared.startup import wait_for
 from shared.store.database import Database
 from shared.store.store import Store
 
+#: Seconds that a statement may take. Whoever asked is not kept waiting much longer by a PostgreSQL that hangs.
+_STATEMENT_TIMEOUT_S: Final = 10.0
+
 
 @asynccontextmanager
 async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
@@ -28,7 +32,9 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
         TopologyMismatchError: RabbitMQ has something of other arguments under our names.
     """
     async with AsyncExitStack() as stack:
-        database = Database(settings.database_url, pool_size=settings.database_pool_size)
+        database = Database(
+            settings.database_url, pool_size=settings.database_pool_size, statement_timeout_s=_STATEMENT_TIMEOUT_S
+        )
         stack.push_async_callback(database.close)
         await _wait_for_schema(database, settings)
         cache, events = RedisCache(settings.redis_url), RedisEvents(settings.redis_url)
