@@ -29,7 +29,7 @@ async def test_every_202_of_a_killed_api_is_honoured_and_no_repeat_doubles(
 
 
 async def test_tasks_run_though_their_api_died_before_it_rang(stack: Stack, report_recovery: Report) -> None:
-    await stack.start()
+    await stack.start(RECONCILE_AFTER_SECONDS="3600")  # the outbox alone must do
     [victim] = stack.apis
 
     stack.servers.rabbitmq.pause()

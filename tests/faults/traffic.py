@@ -47,8 +47,12 @@ class Traffic:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._stopping = True
+        self.give_up()
         await asyncio.gather(*self._running)
+
+    def give_up(self) -> None:
+        """Repeat nothing that gets no answer from now on."""
+        self._stopping = True
 
     async def more(self, number: int = 15) -> None:
         """Wait until so many more submissions were accepted."""
