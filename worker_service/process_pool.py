@@ -25,6 +25,8 @@ from worker_service.registry import import_task_modules, registry
 log = structlog.get_logger(__name__)
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+#: Reports of progress that are read in one go: a handler that never stops reporting must not hold up the loop.
+_MORE_THAN_FITS_A_PIPE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +118,17 @@ class HandlerProcesses:
         self._stop_flags[slot] = 0
         assert self._pool is not None
         future = self._pool.schedule(_run_job, args=(job,))
+        report: Report
         try:
-            report: Report = await asyncio.wrap_future(future)
-            return report
+            report = await asyncio.wrap_future(future)
         except ProcessExpired as error:
-            return Failed(Failure("process_died", f"the process of the handler ended with status {error.exitcode}"))
+            report = Failed(Failure("process_died", f"the process of the handler ended with status {error.exitcode}"))
         except asyncio.CancelledError:
             future.cancel()  # type: ignore[no-untyped-call]
             raise
+        # The report came by another way and may have overtaken the last words on progress.
+        self._forward(self._readers[slot])
+        return report
 
     def _start(self) -> None:
         self._stop_flags = self._context.RawArray(ctypes.c_byte, self._size)
@@ -142,8 +147,11 @@ class HandlerProcesses:
             asyncio.get_running_loop().add_reader(reader.fileno(), self._forward, reader)
 
     def _forward(self, reader: "Connection[bytes, bytes]") -> None:
-        task_id, attempt, progress = reader.recv_bytes().decode().split(" ", 2)
-        self._on_progress(UUID(task_id), int(attempt), progress)
+        for _ in range(_MORE_THAN_FITS_A_PIPE):
+            if not reader.poll():
+                break
+            task_id, attempt, progress = reader.recv_bytes().decode().split(" ", 2)
+            self._on_progress(UUID(task_id), int(attempt), progress)
 
 
 # In the processes ...................................................................
