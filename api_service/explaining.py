@@ -1,14 +1,18 @@
 """Why a task is not running, or that it is."""
 
+import asyncio
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from api_service.services import Services
 from shared.domain.status import TaskStatus
 from shared.domain.task import TaskRecord
 from shared.errors import BrokerUnavailableError
 from shared.store.tasks import QueueFacts
+
+#: Seconds that the broker may take to answer.
+_ANSWER_WITHIN_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,9 @@ def _explain_status(task: TaskRecord) -> Explanation:
 
 async def _answers(services: Services) -> bool:
     try:
-        await services.broker.ping()
-    except BrokerUnavailableError:
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            await services.broker.ping()
+    except (BrokerUnavailableError, TimeoutError):
         return False
     return True
 
