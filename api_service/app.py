@@ -9,7 +9,6 @@ from fastapi import FastAPI, Response
 from starlette.responses import RedirectResponse
 
 from api_service import openapi, problems
-from api_service.catalogue import Catalogue
 from api_service.counting import SubmittedCounter
 from api_service.dependencies import Api
 from api_service.middleware import AccessLog, BodyLimit, LastResort, RequestId
@@ -17,6 +16,7 @@ from api_service.reading import TaskReader
 from api_service.routes import dead_letters, health, queues, task_types, tasks, workers
 from api_service.services import Services
 from api_service.submission import Submitter
+from shared.accepting.catalogue import Catalogue
 from shared.version import VERSION
 
 _DESCRIPTION: Final = "Submit work over HTTP; workers run it; every task has a durable record."

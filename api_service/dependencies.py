@@ -7,11 +7,11 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
-from api_service.planning import RequestFacts, fingerprint
 from api_service.reading import TaskReader
 from api_service.services import Services
 from api_service.submission import Submitter
 from shared import jsontext
+from shared.accepting.planning import RequestFacts, fingerprint
 from shared.errors import InvalidInputError, TaskNotFoundError
 
 _MAX_KEY: Final = 255

@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api_service.dependencies import ServicesDep
-from api_service.envelope import BatchSubmission, TaskSubmission
 from api_service.problems import ProblemView
 from api_service.services import Services
 from shared import jsontext
+from shared.accepting.envelope import BatchSubmission, TaskSubmission
 from shared.domain.task_type import TaskTypeInfo
 from shared.errors import DatabaseUnavailableError
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from api_service.moments import Moment, parse_moment
+from shared.accepting.moments import Moment, parse_moment
 from shared.domain.task_type import QUEUE_PATTERN
 from shared.errors import InvalidInputError
 

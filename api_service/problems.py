@@ -5,7 +5,7 @@ Besides the members of the RFC there is `code`, which clients may rely on. A 422
 that begins with `?` names a query parameter, and any other is the name of a header.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -16,12 +16,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from shared import errors
+from shared.accepting.faults import MAX_FAULTS, pointer
 from shared.errors import TaskmillError
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-#: At most so many faults are listed in one answer.
-MAX_FAULTS: Final = 50
 #: Characters that an answer repeats of what it was sent.
 _MAX_POINTER: Final = 300
 _MAX_MESSAGE: Final = 500
@@ -116,11 +115,6 @@ def problem_of(error: TaskmillError) -> Response:
     if status == 503:
         return problem(status, error.code, _UNAVAILABLE, headers=RETRY_SOON)
     return problem(status, error.code, str(error))
-
-
-def pointer(parts: Iterable[str | int]) -> str:
-    """A JSON pointer."""
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
 def install(app: FastAPI) -> None:

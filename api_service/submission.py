@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final
 
-from api_service.catalogue import Catalogue
 from api_service.counting import SubmittedCounter
-from api_service.envelope import read_batch, read_submission
-from api_service.planning import RequestFacts, plan
-from api_service.problems import MAX_FAULTS
+from shared.accepting.catalogue import Catalogue
+from shared.accepting.envelope import read_batch, read_submission
+from shared.accepting.faults import MAX_FAULTS
+from shared.accepting.planning import RequestFacts, plan
 from shared.batching import Batcher
 from shared.domain.task import Accepted, NewTask
 from shared.errors import (

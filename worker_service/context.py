@@ -119,15 +119,18 @@ class TaskContext:
         Raises:
             TaskmillError: The type is unknown, or an option does not fit.
         """
-        if self._submit is None:
-            raise TaskmillError("a cpu=True handler can't submit tasks: return what is to follow")
-        return await self._submit(type, payload, options)
+        return await self._require_submit()(type, payload, options)
 
     def submit_blocking(self, type: str, payload: Any = None, **options: Any) -> UUID:
         """`submit` for `def` handlers; waits until the task is stored."""
-        if self._loop is None:
-            raise TaskmillError("a cpu=True handler can't submit tasks: return what is to follow")
+        self._require_submit()
+        assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(self.submit(type, payload, **options), self._loop).result()
+
+    def _require_submit(self) -> Submit:
+        if self._submit is None:
+            raise TaskmillError("a cpu=True handler can't submit tasks: return what is to follow")
+        return self._submit
 
 
 class _Breath:

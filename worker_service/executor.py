@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -11,9 +12,10 @@ from anyio import to_thread
 
 from shared.domain.outcome import Failed, Failure, Report
 from worker_service.calling import call_blocking, call_on_loop, report_of
-from worker_service.context import Submit, TaskContext
+from worker_service.context import TaskContext
 from worker_service.process_pool import HandlerProcesses, Job
 from worker_service.running import Running, StopReason
+from worker_service.submitting import HandlerSubmissions
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +36,7 @@ class Executor:
         processes: Where `cpu=True` handlers run.
         threads: How many `def` handlers may run at once.
         on_report: Takes the report of an attempt that has ended or was given up.
-        submit: How handlers store new tasks.
+        submissions: Where handlers submit tasks.
     """
 
     def __init__(
@@ -44,13 +46,13 @@ class Executor:
         processes: HandlerProcesses,
         threads: int,
         on_report: OnReport,
-        submit: Submit | None = None,
+        submissions: HandlerSubmissions | None = None,
     ) -> None:
         self._worker_id = worker_id
         self._processes = processes
         self._threads = anyio.CapacityLimiter(threads)
         self._on_report = on_report
-        self._submit = submit
+        self._submissions = submissions
         self._running: dict[tuple[UUID, int], Running] = {}
 
     def __repr__(self) -> str:
@@ -114,7 +116,7 @@ class Executor:
             queue=running.task.queue,
             signals=running,
             report_progress=report_progress,
-            submit=self._submit,
+            submit=None if self._submissions is None else partial(self._submissions.submit, running.task),
             loop=running.loop,
         )
 

@@ -37,6 +37,7 @@ from worker_service.loops.retention import Retention
 from worker_service.process_pool import HandlerProcesses, Setup
 from worker_service.registry import Registry
 from worker_service.running import StopReason
+from worker_service.submitting import HandlerSubmissions
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +98,7 @@ class Supervisor:
             processes=self._processes,
             threads=sum(options.queues.values()),
             on_report=self._finisher.add,
+            submissions=HandlerSubmissions(store, publisher),
         )
         self._heartbeat = Heartbeat(
             options.database_url,
@@ -143,9 +145,9 @@ class Supervisor:
         await self._store.database.persist(lambda: self._store.queues.name(list(self._options.queues)))
         await self._heartbeat.start()
 
-    def has_stuck_threads(self) -> bool:
-        """Whether a `def` handler still runs that nobody can stop: the process must not wait for its thread."""
-        return any(running.in_thread for running in self._executor)
+    def has_stuck_handlers(self) -> bool:
+        """Whether a handler still runs that nobody can stop: the process must not wait for it."""
+        return any(not running.handler_ended for running in self._executor)
 
     def _start_tasks(self) -> None:
         self._spawn(self._finisher.run(), "finisher")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import jsonschema_rs
 import structlog
 
-from api_service.problems import MAX_FAULTS, pointer
+from shared.accepting.faults import MAX_FAULTS, pointer
 from shared.domain.task_type import TaskTypeInfo
 from shared.errors import DatabaseUnavailableError, InvalidInputError, UnknownTaskTypeError
 from shared.store.task_types import TaskTypes

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from api_service.moments import Moment
-from api_service.problems import MAX_FAULTS, pointer
+from shared.accepting.faults import MAX_FAULTS, Fault, pointer
+from shared.accepting.moments import Moment
 from shared.domain.task_type import QUEUE_PATTERN
 from shared.errors import InvalidInputError
 
@@ -21,9 +21,6 @@ MAX_BATCH: Final = 10_000
 
 _YEAR_S: Final = 366 * 86400.0
 _WEEK_S: Final = 7 * 86400.0
-
-#: A place (see `problems`) and what is wrong there.
-Fault = tuple[str, str]
 
 _MESSAGES: Final = {"missing": "is required", "extra_forbidden": "is not a field that is known here"}
 

@@ -5,8 +5,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from api_service.catalogue import KnownType
-from api_service.envelope import Fault, TaskSubmission
+from shared.accepting.catalogue import KnownType
+from shared.accepting.envelope import TaskSubmission
+from shared.accepting.faults import Fault
 from shared.domain.task import IdempotencyKey, NewTask, UniqueKey
 from shared.domain.task_type import TaskTypeInfo
 from shared.errors import InvalidInputError
@@ -24,7 +25,7 @@ class RequestFacts:
         fingerprint: Tells this request from another one with the same key.
     """
 
-    request_id: str
+    request_id: str | None
     idempotency_key: str | None = None
     fingerprint: bytes = b""
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from api_service.envelope import TaskSubmission, read_submission
-from api_service.moments import parse_moment
+from shared.accepting.envelope import TaskSubmission, read_submission
+from shared.accepting.moments import parse_moment
 from shared.errors import InvalidInputError
 
 

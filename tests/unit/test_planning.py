@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from api_service.catalogue import KnownType, compile_type
-from api_service.envelope import read_submission
-from api_service.planning import RequestFacts, fingerprint, plan
+from shared.accepting.catalogue import KnownType, compile_type
+from shared.accepting.envelope import read_submission
+from shared.accepting.planning import RequestFacts, fingerprint, plan
 from shared.domain.task import NewTask
 from shared.domain.task_type import TaskTypeInfo
 from shared.errors import InvalidInputError
