@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import socket
 from pathlib import PurePath
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 import docker  # type: ignore[import-untyped]
 import requests
 from docker.models.containers import Container as Handle  # type: ignore[import-untyped]
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
-from testcontainers.core.docker_client import DockerClient
+from testcontainers.core.docker_client import DockerClient, get_docker_host
 
 from tests.servers import reaper
 from tests.servers.container import Container
 from tests.servers.errors import NoEngineError, NoImageError, NotStoppedError
 from tests.servers.sandbox import LOOPBACK, free_port
 
+_LOOK_TIMEOUT_S: Final = 5
 _STOP_TIMEOUT_S: Final = 60
 _LOG_TAIL_LINES: Final = 20
 
@@ -26,12 +29,29 @@ _LOG_TAIL_LINES: Final = 20
 @functools.cache
 def _engine() -> docker.DockerClient | None:
     """The engine that testcontainers would use, if it answers."""
+    if not _is_listening(urlsplit(docker.utils.parse_host(get_docker_host()))):
+        return None
     try:
         client = DockerClient().client
         client.ping()
     except (docker.errors.DockerException, requests.RequestException):
         return None
     return client
+
+
+def _is_listening(address: SplitResult) -> bool:
+    """Whether somebody is there. The library would find out too, but leave a socket open."""
+    if address.scheme not in {"http+unix", "tcp"}:
+        return True  # beyond a simple look
+    family = socket.AF_UNIX if address.scheme == "http+unix" else socket.AF_INET
+    place = address.path if family == socket.AF_UNIX else (address.hostname, address.port)
+    with socket.socket(family) as visitor:
+        visitor.settimeout(_LOOK_TIMEOUT_S)
+        try:
+            visitor.connect(place)
+        except OSError:
+            return False
+    return True
 
 
 def require_image(image: str) -> None:

@@ -9,20 +9,27 @@ import atexit
 import functools
 import subprocess
 import sys
+import threading
 import uuid
 from typing import Final
 
 import docker  # type: ignore[import-untyped]
 
 _LABEL: Final = "org.taskmill.test-run"
+_one_at_a_time: Final = threading.Lock()
+
+
+def label() -> dict[str, str]:
+    """The label of all containers of this process, which a reaper now watches over."""
+    with _one_at_a_time:
+        return {_LABEL: _watched_run()}
 
 
 @functools.cache
-def label() -> dict[str, str]:
-    """The label of all containers of this process, which a reaper now watches over."""
+def _watched_run() -> str:
     run_id = uuid.uuid4().hex
     _watch(run_id)
-    return {_LABEL: run_id}
+    return run_id
 
 
 def _watch(run_id: str) -> None:
