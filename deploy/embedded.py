@@ -33,7 +33,7 @@ from shared.store.store import Store
 from shared.telemetry.logging import configure_logging
 from worker_service.loops.reconcile import Reconcile
 from worker_service.registry import import_task_modules, registry
-from worker_service.service import end_past_stuck_threads, stop_on_signals, worker_options
+from worker_service.service import run_past_stuck_handlers, stop_on_signals, worker_options
 from worker_service.supervisor import Supervisor, WorkerOptions
 
 log = structlog.get_logger(__name__)
@@ -65,9 +65,9 @@ class Embedded:
         self._settings = settings
         self._supervisor: Supervisor | None = None
 
-    def has_stuck_threads(self) -> bool:
-        """Whether a handler's thread is left that nobody can stop."""
-        return self._supervisor is not None and self._supervisor.has_stuck_threads()
+    def has_stuck_handlers(self) -> bool:
+        """Whether a handler is left that nobody can stop."""
+        return self._supervisor is not None and self._supervisor.has_stuck_handlers()
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; a second signal hands back what runs without waiting.
@@ -167,13 +167,11 @@ def main() -> int:
         sys.stderr.write(fault)
         return 2
     configure_logging(format_=settings.log_format, level=settings.log_level, service="taskmill")
-    embedded = Embedded(settings)
     try:
-        uvloop.run(embedded.run())
+        uvloop.run(run_past_stuck_handlers(Embedded(settings)))
     except TaskmillError as error:
         log.critical("taskmill_failed", code=error.code, reason=str(error))
         return 1
-    end_past_stuck_threads(embedded.has_stuck_threads())
     return 0
 
 

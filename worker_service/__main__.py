@@ -35,15 +35,13 @@ def _ask_health(settings: WorkerSettings) -> int:
 
 
 def _work(settings: WorkerSettings) -> int:
-    from worker_service.service import WorkerService, end_past_stuck_threads
+    from worker_service.service import WorkerService, run_past_stuck_handlers
 
-    service = WorkerService(settings)
     try:
-        uvloop.run(service.run())
+        uvloop.run(run_past_stuck_handlers(WorkerService(settings)))
     except TaskmillError as error:
         structlog.get_logger(__name__).critical("worker_failed", code=error.code, reason=str(error))
         return 1
-    end_past_stuck_threads(service.has_stuck_threads())
     return 0
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from typing import Protocol
 
 import structlog
 
@@ -57,9 +58,9 @@ class WorkerService:
         self._settings = settings
         self._supervisor: Supervisor | None = None
 
-    def has_stuck_threads(self) -> bool:
-        """Whether a handler's thread is left that nobody can stop."""
-        return self._supervisor is not None and self._supervisor.has_stuck_threads()
+    def has_stuck_handlers(self) -> bool:
+        """Whether a handler is left that nobody can stop."""
+        return self._supervisor is not None and self._supervisor.has_stuck_handlers()
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; a second signal hands back what runs without waiting."""
@@ -120,10 +121,25 @@ def stop_on_signals() -> tuple[asyncio.Event, asyncio.Event]:
     return stop, hurry
 
 
-def end_past_stuck_threads(are_stuck: bool) -> None:
-    """End the process now if handlers' threads would keep the interpreter from it; their tasks were handed back."""
-    if are_stuck:
-        log.warning("ended_past_stuck_threads")
+class Service(Protocol):
+    """What runs until it is told to stop, handlers and all."""
+
+    async def run(self) -> None:
+        """Run until it is told to stop."""
+
+    def has_stuck_handlers(self) -> bool:
+        """Whether a handler is left that nobody can stop."""
+
+
+async def run_past_stuck_handlers(service: Service) -> None:
+    """Run a service, and end the process there and then if handlers are left that nobody can stop.
+
+    Their tasks have been handed back. The end of the event loop would wait for a coroutine that swallows every
+    cancellation, and that of the interpreter for its threads.
+    """
+    await service.run()
+    if service.has_stuck_handlers():
+        log.warning("ended_past_stuck_handlers")
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
