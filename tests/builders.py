@@ -228,5 +228,5 @@ async def at_once(*moves: Awaitable[Any]) -> list[Any]:
 async def eventually(is_so: Callable[[], Awaitable[bool]], *, within_s: float = 20.0) -> None:
     """Return as soon as it is so; TimeoutError when it is not in time."""
     async with asyncio.timeout(within_s):
-        while not await is_so():
+        while not await is_so():  # noqa: ASYNC110 - a database sets no event
             await asyncio.sleep(_POLL_S)
