@@ -37,6 +37,7 @@ from worker_service.loops.retention import Retention
 from worker_service.process_pool import HandlerProcesses, Setup
 from worker_service.registry import Registry
 from worker_service.running import StopReason
+from worker_service.submitting import HandlerSubmissions
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +98,7 @@ class Supervisor:
             processes=self._processes,
             threads=sum(options.queues.values()),
             on_report=self._finisher.add,
+            submissions=HandlerSubmissions(store, publisher),
         )
         self._heartbeat = Heartbeat(
             options.database_url,
