@@ -15,7 +15,7 @@ async def test_a_redis_that_forgets_hangs_or_dies_is_hardly_noticed(stack: Stack
     redis = stack.servers.redis
 
     async with Traffic(stack) as traffic:
-        for _ in range(3):
+        for _ in range(2):
             watched = await stack.submit_many(4, "demo.sleep", {"seconds": 3})
             await stack.until_all(watched, "running")
             async with asyncio.TaskGroup() as watching:
@@ -44,6 +44,30 @@ async def test_a_redis_that_forgets_hangs_or_dies_is_hardly_noticed(stack: Stack
     traffic.require_accepted()
     _require_quick(traffic.submissions)
     _require_quick(traffic.reads)
+
+
+async def test_a_redis_that_hung_shows_no_old_status_when_it_is_back(stack: Stack) -> None:
+    await stack.start()
+    [api], [worker], redis = stack.apis, stack.workers, stack.servers.redis
+    ids = await stack.submit_many(5, "trail.fail", {"times": 1}, max_attempts=1)
+    await stack.until_all(ids, "failed")  # which Redis knows for half a minute now
+
+    redis.pause()
+    await stack.submit("demo.echo")
+    await stack.until(lambda: "redis_lost" in api.output() and "redis_lost" in worker.output(), 30, "both to notice")
+    for task_id in ids:
+        await stack.retry(task_id)
+    await stack.until_all(ids, "succeeded")
+    redis.resume()
+
+    await stack.until(lambda: _found_again(stack, ids), 30, "the API to use Redis again")
+    await asyncio.gather(*map(stack.get, ids))
+    await stack.audit()
+
+
+async def _found_again(stack: Stack, ids: list[str]) -> bool:
+    await asyncio.gather(*map(stack.get, ids))
+    return "redis_found" in stack.apis[0].output()
 
 
 async def test_a_worker_that_alone_has_lost_redis_shows_no_old_status(stack: Stack, report_recovery: Report) -> None:
