@@ -321,6 +321,19 @@ async def test_a_dead_letter_is_kept_until_it_is_acked(connect: Connect) -> None
     assert (again.deliveries[0].queue, again.deliveries[0].reason) == ("default", "rejected")
 
 
+async def test_a_dead_letter_that_is_rejected_is_forgotten(broker: Broker) -> None:
+    dead = Inbox()
+    await subscribed(broker, lambda delivery: delivery.reject())
+    await broker.subscribe_dead(prefetch=1, on_delivery=dead.put)
+
+    for number in (1, 2, 3):
+        await broker.publish([message(number)])
+        (*_, letter) = await dead.has(number)
+        letter.reject()
+
+    assert dead.numbers == [1, 2, 3]
+
+
 @pytest.mark.parametrize("connect", KINDS_WITH_DELIVERY_LIMIT, indirect=True)
 async def test_a_message_that_comes_back_too_often_is_a_dead_letter(connect: Connect) -> None:
     await connect().publish([message(1)])

@@ -179,7 +179,7 @@ async def test_closing_takes_no_longer_than_a_moment_and_leaves_nothing_behind(r
         took_s = time.monotonic() - started
 
         assert took_s < 2.5 * rabbitmq_link.GOODBYE_TIMEOUT_S
-        await until(lambda: not _tasks_of_broker())
+        await until(lambda: not _tasks_of_broker(), patience_s=1)
 
 
 async def test_a_broker_that_stops_and_starts_is_found_again(fault_servers: FaultServers) -> None:
