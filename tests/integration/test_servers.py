@@ -10,8 +10,9 @@ import asyncpg
 import pytest
 import redis
 
-from tests.servers import FaultServers, Server, Servers
+from tests.servers import FaultServers, Postgres, Server, Servers
 from tests.servers.errors import NotStoppedError
+from tests.servers.sandbox import Account
 
 PATIENCE_S = 10
 KINDS = ["postgres", "rabbitmq", "redis"]
@@ -78,6 +79,18 @@ def test_redis_is_writable(redis_url: str) -> None:
 def test_redis_is_empty_for_the_next_test(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         assert client.dbsize() == 0
+
+
+def test_postgres_runs_from_a_copy_where_its_user_cannot_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Account, "can_reach", lambda account, path: False)
+    postgres = Postgres.as_program(durable=False)
+
+    try:
+        postgres.start()
+
+        assert postgres.is_ready()
+    finally:
+        postgres.close()
 
 
 # What fault tests may do ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import shlex
+import shutil
 import signal
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, Final, Self
 import asyncpg
 
 from tests.servers.container import Container
+from tests.servers.errors import NotInstalledError
 from tests.servers.external import ExternalControl
 from tests.servers.program import Program, ProgramControl
 from tests.servers.sandbox import LOOPBACK, find_program, free_port
@@ -87,10 +89,21 @@ class PostgresProgram(Program):
         return initdb.resolve().parent if initdb else None
 
     def _reachable_binaries(self) -> Path:
+        """The binaries, copied where the account may run them if it may not where they are."""
         binaries = self.find_binaries()
         if binaries is None:
-            raise FileNotFoundError("initdb")
-        return self.account.reachable_copy(binaries.parent, self.folder / "program") / "bin"
+            raise NotInstalledError(Postgres.kind)
+        if self.account.can_reach(binaries):
+            return binaries
+        package = binaries.parents[1]
+        copy = self.folder / package.name / binaries.parent.name
+        # The programs of a wheel find their libraries by the way from folder to folder.
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, self.folder / libraries.name)
+        shutil.copytree(binaries.parent, copy, symlinks=True)
+        self.account.own(self.folder)
+        return copy / "bin"
 
 
 class Postgres(Server):

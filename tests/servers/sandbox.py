@@ -85,13 +85,6 @@ class Account:
         above = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
         return above and bool(path.stat().st_mode & stat.S_IROTH)
 
-    def reachable_copy(self, folder: Path, copy: Path) -> Path:
-        """The folder itself, or a copy of it where the account could not reach it."""
-        if self.can_reach(folder):
-            return folder
-        shutil.copytree(folder, copy, symlinks=True)
-        return self.own(copy)
-
     def _reachable_base(self) -> Path:
         bases = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
         return next((base for base in bases if self.can_reach(base)), bases[0])

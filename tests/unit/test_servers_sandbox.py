@@ -78,19 +78,17 @@ def test_a_folder_belongs_to_somebody_but_root() -> None:
     assert owner == (os.getuid() or pwd.getpwnam("nobody").pw_uid)
 
 
-@pytest.mark.parametrize("hidden", [True, False])
-def test_a_program_out_of_reach_is_copied(ground: Path, hidden: bool) -> None:
+@pytest.mark.parametrize("mode, reached", [(0o755, True), (0o700, False)])
+def test_a_program_in_a_closed_folder_is_out_of_reach(ground: Path, mode: int, reached: bool) -> None:
     account = Account()
     account.uid, account.gid = os.getuid(), os.getgid()  # looked at as somebody else
-    original = ground / "place" / "program"
-    original.mkdir(parents=True)
-    (original / "run").touch()
-    original.parent.chmod(0o700 if hidden else 0o755)
+    program = ground / "place" / "program"
+    program.parent.mkdir()
+    program.touch()
 
-    reached = account.reachable_copy(original, ground / "copy")
+    program.parent.chmod(mode)
 
-    assert reached == (ground / "copy" if hidden else original)
-    assert (reached / "run").exists()
+    assert account.can_reach(program) is reached
 
 
 def test_the_newest_program_of_a_pattern_is_found(tmp_path: Path) -> None:
