@@ -302,10 +302,13 @@ _EXPIRE: Final = text(f"""
 # A worker that goes on after all is refused by the fence: the row is no longer running, or no longer its own.
 _RESCUE: Final = text(f"""
     WITH lost AS (
-        SELECT t.id FROM tasks t LEFT JOIN workers w ON w.id = t.worker
+        SELECT t.id FROM tasks t
         WHERE t.status IN ({sql_list(RESCUE.sources)}) AND (
             CAST(:rescuer AS text) IS NULL
-            OR (w.id IS NULL OR w.heartbeat_at < now() - make_interval(secs => w.stale_after_s)) AND EXISTS (
+            -- An array, not a join: a row that moved on just now is then judged by the worker that has it now.
+            OR t.worker <> ALL (ARRAY(
+                SELECT w.id FROM workers w WHERE w.heartbeat_at >= now() - make_interval(secs => w.stale_after_s)))
+            AND EXISTS (
                 SELECT FROM workers me WHERE me.id = :rescuer
                   AND me.heartbeat_at > now() - make_interval(secs => me.stale_after_s / 2)
                   AND me.steady_since <= now() - make_interval(secs => me.stale_after_s)))
