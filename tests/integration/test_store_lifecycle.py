@@ -570,6 +570,25 @@ async def test_right_after_a_fault_nobody_is_rescued_though_the_rescuer_is_not_s
     assert await status_of(store, task_id) == "running"
 
 
+async def test_who_knows_that_no_worker_is_alive_takes_everything_that_runs(store: Store) -> None:
+    ids = [await running(store, worker="a"), await running(store, worker="b")]
+    await steady(store, "a")
+
+    moved = await store.lifecycle.rescue(10, rescuer=None)
+
+    assert sorted(task.id for task in moved.tasks) == sorted(ids)
+    assert {task.status for task in moved.tasks} == {"queued"}
+
+
+async def test_a_worker_whose_own_heartbeat_has_become_old_waits_for_the_next(store: Store) -> None:
+    """Right after a fault its own may look just young enough where that of another does not."""
+    await running(store, worker="lost")
+    await steady(store, "rescuer")
+    await execute(store, "UPDATE workers SET heartbeat_at = now() - make_interval(secs => :s)", s=STALE_S * 0.6)
+
+    assert (await store.lifecycle.rescue(10, rescuer="rescuer")).tasks == []
+
+
 async def test_after_a_fault_that_silenced_everybody_nobody_is_rescued(store: Store) -> None:
     """All heartbeats are old, since PostgreSQL was away; the first to come back must not take the others' tasks."""
     task_id = await running(store, worker="a")
