@@ -11,7 +11,7 @@ from aiormq.abc import AbstractConnection
 
 from shared.broker.base import Message
 from shared.broker.rabbitmq_confirms import Confirmation, Outgoing, has_room, send
-from shared.broker.rabbitmq_errors import translated_errors
+from shared.broker.rabbitmq_errors import reason_of, translated_errors
 from shared.broker.rabbitmq_link import Link
 from shared.broker.rabbitmq_topology import declare_task_queue
 from shared.broker.topology import PRIORITIES, QueueType, queue_name
@@ -106,7 +106,7 @@ class ConfirmingPublisher:
         senders = (_send_next(channel, batch, waiting) for _ in writes[:_WRITES_IN_FLIGHT])
         await asyncio.gather(*senders)
         if batch.fault is not None:
-            raise BrokerUnavailableError(repr(batch.fault)) from batch.fault
+            raise BrokerUnavailableError(reason_of(batch.fault)) from batch.fault
 
     async def _prepare(self, connection: Connection, queues: set[str]) -> Channel:
         async with self._lock:
