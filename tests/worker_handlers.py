@@ -90,6 +90,14 @@ async def bad_words(payload: Any, ctx: TaskContext) -> None:
     raise ValueError("NUL \x00 and half a pair \ud800")
 
 
+@task("probe.poison")
+async def poison(payload: Any, ctx: TaskContext) -> None:
+    """Ask for a wait that no interval holds, past the check of its own class."""
+    asked = Retry("later")
+    asked.after = 1e300
+    raise asked
+
+
 @task("probe.cancels_itself", max_attempts=1)
 async def cancels_itself(payload: Any, ctx: TaskContext) -> None:
     """Raise CancelledError though nobody asked for it."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import structlog
@@ -13,6 +14,7 @@ import structlog
 from shared.broker.base import Message
 from shared.broker.memory import _Letter
 from shared.domain.message import Due
+from shared.domain.status import is_final
 from shared.domain.task import TaskRecord
 from shared.ids import new_task_id
 from shared.store.store import Store
@@ -291,6 +293,44 @@ async def test_a_busy_worker_finishes_many_tasks(neighbours: Neighbours) -> None
 
         assert Counter(worker_handlers.seen) == {(task_id, 1): 1 for task_id in ids}
         await eventually(lambda: _is(len(worker.supervisor._executor) == 0))
+
+
+# Faults ...............................................................................
+
+
+async def test_an_outcome_that_can_not_be_stored_fails_its_task_and_no_other(worker: Worker) -> None:
+    types = ["probe.echo", "probe.poison", "probe.echo"]
+    ids = await worker.submit_all({"type": type_} for type_ in types)
+
+    ended = [await worker.final(task_id) for task_id in ids]
+
+    assert [task.status for task in ended] == ["succeeded", "failed", "succeeded"]
+    assert error_of(ended[1])["kind"] == "invalid_result"
+
+
+async def test_connections_that_are_cut_again_and_again_cost_nothing_and_run_nothing_twice(
+    neighbours: Neighbours, store: Store
+) -> None:
+    async with run_worker(neighbours, queues={"default": 5}) as worker:
+        ids = await worker.submit_all({"type": "probe.counts_calls"} for _ in range(60))
+        for task_id in ids[:60:6]:
+            await execute(
+                store,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            await eventually(lambda task_id=task_id: _is_final(store, task_id))  # type: ignore[misc]
+
+        for task_id in ids:
+            await eventually(lambda task_id=task_id: _is_final(store, task_id))  # type: ignore[misc]
+
+    tasks = [await store.tasks.get(task_id) for task_id in ids]
+    assert {(task.status, task.attempt) for task in tasks} == {("succeeded", 1)}
+    assert Counter(worker_handlers.seen) == {(task_id, 1): 1 for task_id in ids}
+
+
+async def _is_final(store: Store, task_id: UUID) -> bool:
+    return is_final((await store.tasks.get(task_id)).status)
 
 
 # Logs .................................................................................
