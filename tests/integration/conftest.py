@@ -3,10 +3,20 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 
 from shared.store.store import Store
 from tests.builders import empty, open_store
 from tests.servers import Template
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """Tracebacks without the values of variables, which take seconds to print where many are logged."""
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, renderer]
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """What becomes of a task on a real worker, whatever its handler does."""
 
 import json
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -345,11 +344,10 @@ def lines() -> Any:
         caught.append(dict(event))
         raise structlog.DropEvent
 
-    structlog.reset_defaults()
+    usual = structlog.get_config()
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, keep])
     yield caught
-    structlog.reset_defaults()
-    logging.getLogger().handlers[:] = []
+    structlog.configure(**usual)
 
 
 async def test_lines_of_handlers_carry_their_own_task_and_request(
