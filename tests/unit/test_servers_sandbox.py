@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import sandbox
+from tests.servers import Redis, sandbox
 from tests.servers.sandbox import LOOPBACK, Account, find_program, free_port
 from tests.servers.urls import host_and_port, with_path
 
 ASK_FOR_PORTS = """
-from tests.servers import sandbox
+from tests.servers import Redis, sandbox
 sandbox._PORTS = range({first}, {first} + 2)
 sandbox._TRIES = 2
 try:
@@ -98,6 +98,11 @@ def test_the_newest_program_of_a_pattern_is_found(tmp_path: Path) -> None:
 
     assert find_program("server", f"{tmp_path}/*/server") == tmp_path / "18" / "server"
     assert find_program("no-such-server", f"{tmp_path}/*/other") is None
+
+
+def test_workers_get_redis_databases_behind_the_given_one() -> None:
+    assert Redis.at("redis://host:1/5").database_url(2) == "redis://host:1/7"
+    assert Redis.at("redis://host:1").database_url(0) == "redis://host:1/0"
 
 
 def test_an_address_keeps_all_but_its_path() -> None:
