@@ -1,11 +1,13 @@
 """The moves of tasks: each from where the table allows it, under its guards, and from nowhere else."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from shared.domain.message import Due
 from shared.domain.outcome import Outcome
@@ -452,6 +454,24 @@ async def test_two_replicas_of_a_loop_move_each_task_once(store: Store, move: st
     assert len(moved) == len(set(moved))
     assert set(moved) <= set(ids)
     assert len(await doorbells(store)) == (len(moved) if move == "release" else 0)
+
+
+async def test_no_loop_waits_for_a_row_that_somebody_holds(store: Store) -> None:
+    held = [
+        await running(store, worker="lost"), await scheduled(store, delay_s=1.0), await succeeded(store),
+        await queued(store, expires_in_s=1.0),
+    ]  # fmt: skip
+    await pass_time(store, 60)
+    await steady(store, "rescuer")
+
+    async with store.database.transaction() as connection, asyncio.timeout(5):
+        await connection.execute(text("SELECT 1 FROM tasks FOR UPDATE"))
+        for move in (store.lifecycle.release(10), store.lifecycle.expire(10)):
+            assert (await move).tasks == []
+        assert (await store.lifecycle.rescue(10, rescuer="rescuer")).tasks == []
+        assert await store.tasks.forget(older_than_days=0, limit=10) == 0
+
+    assert [await status_of(store, task_id) for task_id in held] == ["running", "scheduled", "succeeded", "queued"]
 
 
 # Rescue ...............................................................................
