@@ -37,7 +37,6 @@ class Proxy:
         self._flowing.set()
         self._listener: asyncio.Server | None = None
         self._lines: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
 
     # What a test does to the line ...
 
@@ -48,8 +47,6 @@ class Proxy:
             self._listener = None
         for line in self._lines:
             line.cancel()
-        for writer in self._writers:
-            writer.transport.abort()
         await asyncio.gather(*self._lines, return_exceptions=True)
 
     def hang(self) -> None:
@@ -75,22 +72,21 @@ class Proxy:
         line = asyncio.create_task(self._connect(reader, writer))
         self._lines.add(line)
         line.add_done_callback(self._lines.discard)
+        # Not in the task, which may be cut before its first step.
+        line.add_done_callback(lambda _: writer.close())
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        try:
-            await self._flowing.wait()
-            with suppress(OSError):  # a server that is gone: the client sees its connection end
-                from_server, to_server = await asyncio.open_connection(self._host, self._server_port)
+        await self._flowing.wait()
+        with suppress(OSError):  # a server that is gone: the client sees its connection end
+            from_server, to_server = await asyncio.open_connection(self._host, self._server_port)
+            try:
                 async with asyncio.TaskGroup() as both_ways:
                     both_ways.create_task(self._pass_on(reader, to_server))
                     both_ways.create_task(self._pass_on(from_server, writer))
-        finally:
-            writer.close()
-            self._writers.discard(writer)
+            finally:
+                to_server.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         try:
             with suppress(OSError):
                 while chunk := await reader.read(_CHUNK_BYTES):
@@ -99,4 +95,3 @@ class Proxy:
                     await writer.drain()
         finally:
             writer.close()  # so the other way ends too
-            self._writers.discard(writer)

@@ -115,6 +115,23 @@ async def test_a_hanging_line_is_silent_until_healed(proxy: Proxy, connect: Conn
     assert await asyncio.gather(*answers) == [b"one", b"two"]
 
 
+async def test_a_line_can_be_cut_the_moment_it_is_there(proxy: Proxy, connect: Connect) -> None:
+    client = await connect()
+
+    await proxy.cut()
+
+    assert await client.hear() == b""
+
+
+async def test_a_hanging_line_can_be_cut(proxy: Proxy, connect: Connect) -> None:
+    proxy.hang()
+    client = await connect()
+
+    await asyncio.wait_for(proxy.cut(), PATIENCE_S)
+
+    assert await client.hear() == b""
+
+
 async def test_a_client_that_leaves_is_seen_to_leave(proxy: Proxy, connect: Connect) -> None:
     client = await connect()
     await client.say(b"hello")
