@@ -39,9 +39,10 @@ bench: $(DEV) ## Measure it
 install: $(DEV) ## Make .venv with everything that developing needs
 	@:
 
+# Three at once: most of their time they wait for servers. Each has servers of its own.
 .PHONY: test
-test: $(DEV) ## Run all tests (ARGS="-k retry")
-	@exec $(BIN)/python -m pytest $(ARGS)
+test: $(DEV) ## Run all tests (ARGS="-k retry -n 0")
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(DEV) check-docs ## Check format, lint, types, import rules and generated docs

@@ -39,6 +39,7 @@ _STATUSES: Final[Mapping[type[TaskmillError], int]] = {
     errors.InvalidInputError: 422,
     errors.JsonError: 422,
     errors.DatabaseUnavailableError: 503,
+    errors.DatabaseRefusedError: 503,
     errors.SchemaMissingError: 503,
 }
 

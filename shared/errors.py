@@ -26,6 +26,15 @@ class DatabaseUnavailableError(TaskmillError):
         super().__init__(f"PostgreSQL is not available: {reason}")
 
 
+class DatabaseRefusedError(TaskmillError):
+    """PostgreSQL is there and lets us not in: a wrong password, a missing role or database."""
+
+    code = "database_refused"
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(f"PostgreSQL refuses the connection: {reason}: correct DATABASE_URL")
+
+
 class SchemaMissingError(TaskmillError):
     """The database has not been migrated to the schema this code needs."""
 

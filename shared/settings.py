@@ -138,7 +138,8 @@ def load_or_exit(kind: type[S]) -> S:
     try:
         return load(kind)
     except SettingsError as error:
-        sys.exit(f"taskmill: {error}")
+        sys.stderr.write(f"taskmill: {error}\n")
+        sys.exit(2)
 
 
 def parse_queues(text: str) -> dict[str, int]:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, pool
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from shared.errors import DatabaseUnavailableError
+from shared.errors import DatabaseRefusedError, DatabaseUnavailableError
 from shared.models import Base
 from shared.settings import DatabaseSettings, load_or_exit
 from shared.startup import NeighbourMissingError, wait_for
@@ -29,7 +29,7 @@ async def _wait_for_database(address: str) -> None:
     database = Database(address, pool_size=1)
     try:
         await wait_for("PostgreSQL", address, database.ping, errors=(DatabaseUnavailableError,), for_s=60)
-    except NeighbourMissingError as error:
+    except (NeighbourMissingError, DatabaseRefusedError) as error:
         sys.exit(f"taskmill: {error}")
     finally:
         await database.close()

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from shared.errors import DatabaseUnavailableError, SchemaMissingError
+from shared.errors import DatabaseRefusedError, DatabaseUnavailableError, SchemaMissingError
 
 log = structlog.get_logger(__name__)
 R = TypeVar("R")
@@ -24,6 +24,8 @@ SCHEMA_REVISION: Final = "0001"
 # Classes of SQLSTATE that pass by themselves: connection faults, rollbacks (deadlock, serialization), lack of
 # resources, intervention of an operator (shutdown, crash), system errors. Source: PostgreSQL manual, appendix A.
 _PASSING_CLASSES: Final = frozenset({"08", "40", "53", "57", "58"})
+# What no waiting mends: a role that is not let in, a wrong password, a missing database.
+_REFUSALS: Final = frozenset({"28000", "28P01", "3D000"})
 _READ_ONLY: Final = "25006"  # a fail-over in progress: this is no longer the primary
 
 
@@ -62,6 +64,7 @@ class Database:
                 },
             },
         )
+        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -69,10 +72,10 @@ class Database:
 
         Raises:
             DatabaseUnavailableError: PostgreSQL can't be reached or broke off.
+            DatabaseRefusedError: It lets us not in.
         """
-        with_autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         with _translated_faults():
-            async with with_autocommit.connect() as connection:
+            async with self._autocommit.connect() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -147,14 +150,11 @@ def _translated_faults() -> Iterator[None]:
     except (OSError, TimeoutError, PoolTimeoutError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailableError(repr(error)) from error
     except (DBAPIError, asyncpg.PostgresError) as error:
-        if _passes(error):
-            raise DatabaseUnavailableError(getattr(error, "orig", None) or error) from error
+        source = error.orig if isinstance(error, DBAPIError) else error
+        sqlstate = getattr(source, "sqlstate", None) or ""
+        if sqlstate in _REFUSALS:
+            raise DatabaseRefusedError(source) from error
+        is_cut = isinstance(error, DBAPIError) and error.connection_invalidated
+        if is_cut or sqlstate[:2] in _PASSING_CLASSES or sqlstate == _READ_ONLY:
+            raise DatabaseUnavailableError(source) from error
         raise
-
-
-def _passes(error: DBAPIError | asyncpg.PostgresError) -> bool:
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    source = error.orig if isinstance(error, DBAPIError) else error
-    sqlstate = getattr(source, "sqlstate", None) or ""
-    return sqlstate[:2] in _PASSING_CLASSES or sqlstate == _READ_ONLY

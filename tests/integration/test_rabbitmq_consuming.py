@@ -228,7 +228,7 @@ async def test_a_closed_subscription_leaves_its_channel_when_nothing_is_in_hand(
     delivery.ack()
 
     await until(lambda: channel.is_closed)
-    assert await broker.depth("default") == Depth(ready=0, consumers=0)
+    await has_depth(broker, "default", Depth(ready=0, consumers=0))
 
 
 async def test_an_ack_of_the_last_moment_is_sent_before_the_channel_closes(
