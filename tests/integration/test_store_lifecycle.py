@@ -798,6 +798,15 @@ async def test_a_rescue_that_fails_a_task_releases_its_key(store: Store) -> None
     assert not answer.duplicate
 
 
+async def test_a_task_releases_no_key_that_another_holds(store: Store) -> None:
+    task_id = await running(store, unique=UniqueKey(b"k"))
+    await execute(store, "UPDATE task_keys SET task_id = :id", id=uuid4())
+
+    await finish(store, task_id, SUCCEEDED)
+
+    assert [row.open for row in await execute(store, "SELECT open FROM task_keys")] == [True]
+
+
 async def test_versions_grow_with_every_move(store: Store) -> None:
     task_id = await scheduled(store)
     versions = [(await store.tasks.get(task_id)).version]
