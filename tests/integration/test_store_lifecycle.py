@@ -290,6 +290,22 @@ async def test_a_finish_whose_answer_was_lost_counts_as_done_when_repeated(store
     assert await store.tasks.get(task_id) == first
 
 
+async def test_an_end_of_a_later_attempt_does_not_count_as_that_of_an_earlier(store: Store) -> None:
+    task_id = await running(store)
+    await finish(store, task_id, Outcome(S.RETRYING, failure=BOOM))
+    await store.lifecycle.release(10)
+    await claim(store, task_id, attempt=2)
+    await finish(store, task_id, SUCCEEDED, attempt=2)
+
+    assert (await finish(store, task_id, SUCCEEDED, attempt=1)).refused == [task_id]
+
+
+async def test_an_attempt_that_runs_does_not_count_as_one_that_was_handed_back(store: Store) -> None:
+    task_id = await running(store)
+
+    assert (await finish(store, task_id, RETURNED, attempt=2)).refused == [task_id]
+
+
 async def test_a_task_that_is_gone_is_refused(store: Store) -> None:
     missing = uuid4()
 
