@@ -10,7 +10,7 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from shared.domain.outcome import Failed, Failure, Report
+from shared.domain.outcome import Failed, Failure, Interrupted, Report
 from worker_service.calling import call_blocking, call_on_loop, report_of
 from worker_service.context import TaskContext
 from worker_service.process_pool import HandlerProcesses, Job
@@ -54,6 +54,7 @@ class Executor:
         self._on_report = on_report
         self._submissions = submissions
         self._running: dict[tuple[UUID, int], Running] = {}
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"<Executor running={len(self._running)}>"
@@ -74,6 +75,10 @@ class Executor:
         """Begin an attempt. Returns at once."""
         self._running[running.task.id, running.task.attempt] = running
         running.on_over = lambda: self._running.pop((running.task.id, running.task.attempt), None)
+        if self._is_closed:  # claimed by a statement that outlasted the stop: back with it, unspent
+            self._report(running, Interrupted())
+            running.mark_ended()
+            return
         running.call = asyncio.create_task(self._call(running))
         running.call.add_done_callback(lambda call: self._call_ended(running, call))
 
@@ -163,10 +168,11 @@ class Executor:
             assert running.call is not None
             running.call.cancel()
 
-    def stop_all(self, reason: StopReason) -> None:
-        """Tell every attempt to end."""
+    def close(self) -> None:
+        """Tell every attempt to end because the worker stops, and begin no other."""
+        self._is_closed = True
         for running in self:
-            self.stop(running, reason)
+            self.stop(running, StopReason.SHUTDOWN)
 
     async def watch_limits(self) -> None:
         """Hold attempts to their limits until cancelled."""

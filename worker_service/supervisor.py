@@ -212,7 +212,7 @@ class Supervisor:
 
     async def _hand_back(self) -> None:
         """What still runs goes back to its queue with its attempt returned."""
-        self._executor.stop_all(StopReason.SHUTDOWN)
+        self._executor.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_GRACE_S + 1):
                 await self._executor.all_reported()
