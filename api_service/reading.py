@@ -16,6 +16,8 @@ from shared.errors import CacheUnavailableError, DatabaseUnavailableError
 
 log = structlog.get_logger(__name__)
 
+#: Seconds that PostgreSQL may be away before a reader is told.
+_PATIENCE_S: Final = 1.0
 #: Seconds after which a waiting request looks for itself: an event may be lost, or Redis be away.
 _LOOK_AGAIN_S: Final = 1.0
 
@@ -29,6 +31,7 @@ class TaskReader:
     """
 
     def __init__(self, services: Services, stopping: asyncio.Event) -> None:
+        self._database = services.store.database
         self._tasks = services.store.tasks
         self._cache = services.cache
         self._news = services.news
@@ -47,10 +50,10 @@ class TaskReader:
             cached = await self._cache.get(task_id)
         except CacheUnavailableError:
             self._distrust_cache()
-            return _as_cached(await self._tasks.get(task_id))
+            return _as_cached(await self._look_up(task_id))
         if cached and time.monotonic() >= self._distrusts_cache_until:
             return cached
-        return await self._keep(await self._tasks.get(task_id))
+        return await self._keep(await self._look_up(task_id))
 
     async def read_when_final(
         self, task_id: UUID, *, within_s: float, is_gone: Callable[[], Awaitable[bool]]
@@ -65,7 +68,7 @@ class TaskReader:
         until = time.monotonic() + within_s
         # Watched before it is read: what happens in between is not missed.
         async with self._streams.watch(task_id) as watch:
-            task = await self._tasks.get(task_id)
+            task = await self._look_up(task_id)
             while not is_final(task.status) and (left_s := until - time.monotonic()) > 0:
                 if self._stopping.is_set() or await is_gone():
                     break
@@ -73,6 +76,10 @@ class TaskReader:
                 task = await self._read_again(task)
         # The worker may have lost sight of the cache: who asks again must not be told what was before.
         return await self._keep(task)
+
+    async def _look_up(self, task_id: UUID) -> TaskRecord:
+        # The connections that a restart of PostgreSQL has cut are noticed when they are used: no reason for a 503.
+        return await self._database.persist(lambda: self._tasks.get(task_id), for_s=_PATIENCE_S)
 
     async def _keep(self, task: TaskRecord) -> Cached:
         entry = self._news.entry(task)

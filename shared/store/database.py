@@ -1,5 +1,6 @@
 """The engine, and the one place that knows what a fault of PostgreSQL looks like."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeVar
@@ -101,9 +102,13 @@ class Database:
         Raises:
             DatabaseUnavailableError: PostgreSQL did not come back in time.
         """
+        began = time.monotonic()
         try:
             return await work()
         except DatabaseUnavailableError as error:
+            left_s = None if for_s is None else for_s - (time.monotonic() - began)
+            if left_s is not None and left_s <= 0:
+                raise
             log.warning("database_fault_retried", reason=str(error))
 
         async def again() -> R:
@@ -112,7 +117,7 @@ class Database:
         return await tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(DatabaseUnavailableError),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
-            stop=tenacity.stop_never if for_s is None else tenacity.stop_after_delay(for_s),
+            stop=tenacity.stop_never if left_s is None else tenacity.stop_after_delay(left_s),
             reraise=True,
         )(again)
 

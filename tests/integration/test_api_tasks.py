@@ -14,6 +14,7 @@ from shared.domain.outcome import Failure, Outcome
 from shared.domain.status import TaskStatus
 from shared.errors import CacheUnavailableError, DatabaseUnavailableError
 from tests.api import ApiUnderTest, open_api, pointers
+from tests.builders import execute, open_store
 from tests.listening import until
 
 
@@ -45,6 +46,23 @@ async def forget_documents(api: ApiUnderTest) -> None:
 
 
 # Reading ............................................................................
+
+
+@pytest.mark.parametrize("query", ["", "?wait=0.1"])
+async def test_connections_that_a_restart_has_cut_cost_no_reader_an_answer(
+    api: ApiUnderTest, database_url: str, query: str
+) -> None:
+    task_id = await api.submit("demo.echo")
+    async with open_store(database_url, pool_size=1) as other:
+        await execute(
+            other,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+
+    answer = await api.client.get(f"/tasks/{task_id}{query}")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "queued")
 
 
 async def test_a_finished_task_shows_its_whole_life(api: ApiUnderTest) -> None:
