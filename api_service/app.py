@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from fastapi import FastAPI, Response
@@ -17,6 +17,7 @@ from api_service.routes import dead_letters, health, queues, task_types, tasks, 
 from api_service.services import Services
 from api_service.submission import Submitter
 from shared.accepting.catalogue import Catalogue
+from shared.errors import DatabaseUnavailableError
 from shared.version import VERSION
 
 _DESCRIPTION: Final = "Submit work over HTTP; workers run it; every task has a durable record."
@@ -65,8 +66,12 @@ def _api(services: Services) -> Api:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    api: Api = app.state.api
+    with suppress(DatabaseUnavailableError):  # then the first requests pay for it
+        await api.services.store.database.warm_up()
+        await api.submitter.warm_up()
     yield
-    await app.state.api.submitter.close()
+    await api.submitter.close()
 
 
 async def _home() -> Response:

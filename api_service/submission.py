@@ -64,6 +64,14 @@ class Submitter:
         tasks = await self._planned_batch(read_batch(body), facts)
         return await self._store_tasks(tasks) if tasks else []
 
+    async def warm_up(self) -> None:
+        """Read the types, so that the first submission need not wait for them.
+
+        Raises:
+            DatabaseUnavailableError: PostgreSQL is away.
+        """
+        await self._catalogue.read()
+
     async def close(self) -> None:
         """Wait until everything that was submitted is stored and counted."""
         await self._batcher.close()

@@ -70,6 +70,14 @@ class Catalogue:
         self._lock = asyncio.Lock()
         self._refresh: asyncio.Task[None] | None = None
 
+    async def read(self) -> None:
+        """Read the announcements now.
+
+        Raises:
+            DatabaseUnavailableError: PostgreSQL is away.
+        """
+        await self._read_after(time.monotonic())
+
     async def get(self, name: str) -> KnownType:
         """A type.
 
@@ -78,7 +86,7 @@ class Catalogue:
             DatabaseUnavailableError: It is not known here, and PostgreSQL is away.
         """
         if name not in self._known:
-            await self._read_after(time.monotonic())
+            await self.read()
         else:
             self._refresh_if_old()
         known = self._known.get(name)

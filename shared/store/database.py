@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final, TypeVar
 
 import asyncpg
@@ -65,6 +65,7 @@ class Database:
                 },
             },
         )
+        self._pool_size = pool_size
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
@@ -133,6 +134,17 @@ class Database:
             found = await connection.scalar(text("SELECT max(version_num) FROM alembic_version")) if known else None
         if found is None or found < SCHEMA_REVISION:
             raise SchemaMissingError(found, SCHEMA_REVISION)
+
+    async def warm_up(self) -> None:
+        """Open all connections of the pool, so that no request has to wait for one to be opened.
+
+        Raises:
+            DatabaseUnavailableError: PostgreSQL is away.
+        """
+        async with AsyncExitStack() as stack:
+            for _ in range(self._pool_size):
+                connection = await stack.enter_async_context(self.read())
+                await connection.execute(text("SELECT 1"))
 
     async def ping(self) -> None:
         """Return when PostgreSQL has answered.
