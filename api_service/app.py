@@ -18,6 +18,7 @@ from api_service.services import Services
 from api_service.submission import Submitter
 from shared.accepting.catalogue import Catalogue
 from shared.errors import DatabaseUnavailableError
+from shared.startup import settle_heap
 from shared.version import VERSION
 
 _DESCRIPTION: Final = "Submit work over HTTP; workers run it; every task has a durable record."
@@ -70,6 +71,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with suppress(DatabaseUnavailableError):  # then the first requests pay for it
         await api.services.store.database.warm_up()
         await api.submitter.warm_up()
+    settle_heap()
     yield
     await api.submitter.close()
 

@@ -17,7 +17,7 @@ from shared.errors import DatabaseUnavailableError
 from shared.events.base import Events
 from shared.news import News
 from shared.publisher import Publisher
-from shared.startup import unless
+from shared.startup import settle_heap, unless
 from shared.store.store import Store
 from shared.store.workers import RunningHere, WorkerInfo
 from shared.version import VERSION
@@ -135,6 +135,7 @@ class Supervisor:
         if not await unless(stop, self._announce()):
             return
         self._start_tasks()
+        settle_heap()
         log.info("worker_started", worker=self.worker_id, queues=dict(self._options.queues))
         await stop.wait()
         await self._shut_down(hurry)

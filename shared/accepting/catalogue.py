@@ -86,7 +86,7 @@ class Catalogue:
             DatabaseUnavailableError: It is not known here, and PostgreSQL is away.
         """
         if name not in self._known:
-            await self.read()
+            await self._read_after(time.monotonic(), missing=name)
         else:
             self._refresh_if_old()
         known = self._known.get(name)
@@ -108,10 +108,10 @@ class Catalogue:
         except Exception:
             log.exception("task_types_not_read")
 
-    async def _read_after(self, asked_at: float) -> None:
-        """Read the announcements, unless somebody began to read them after `asked_at`."""
+    async def _read_after(self, asked_at: float, *, missing: str | None = None) -> None:
+        """Read the announcements, unless somebody began to after `asked_at`, or has found what was `missing`."""
         async with self._lock:
-            if self._read_at >= asked_at:
+            if self._read_at >= asked_at or missing in self._known:
                 return
             await asyncio.sleep(max(0.0, self._read_at + _MIN_PAUSE_S - time.monotonic()))
             began_at = time.monotonic()

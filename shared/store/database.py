@@ -52,6 +52,8 @@ class Database:
             make_url(url).set(drivername="postgresql+asyncpg"),
             pool_size=pool_size,
             max_overflow=0,
+            # The connection used last knows its statements; the others would have to learn them first.
+            pool_use_lifo=True,
             pool_timeout=connect_timeout_s,
             connect_args={
                 "timeout": connect_timeout_s,
