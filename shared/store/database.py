@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 import tenacity
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -49,7 +49,7 @@ class Database:
         statement_timeout_s: float = 30.0,
     ) -> None:
         self._engine: AsyncEngine = create_async_engine(
-            make_url(url).set(drivername="postgresql+asyncpg"),
+            engine_url(url),
             pool_size=pool_size,
             max_overflow=0,
             # The connection used last knows its statements; the others would have to learn them first.
@@ -160,6 +160,14 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+def engine_url(url: str) -> URL:
+    """The address as our driver takes it: libpq's `sslmode` is called `ssl` there."""
+    parsed = make_url(url).set(drivername="postgresql+asyncpg")
+    if "sslmode" in parsed.query:
+        parsed = parsed.update_query_dict({"ssl": parsed.query["sslmode"]}).difference_update_query(["sslmode"])
+    return parsed
 
 
 @contextmanager
