@@ -13,6 +13,7 @@ from api_service.composition import open_services
 from api_service.server import Server
 from shared.errors import TaskmillError
 from shared.settings import ApiSettings, load_or_exit
+from shared.startup import require_no_arguments
 from shared.telemetry.logging import configure_logging
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,7 @@ _EXPOSED: Final = (
 
 def main() -> int:
     """Serve, and return the process's exit status."""
+    require_no_arguments("api_service", "Serves the HTTP API until SIGTERM or SIGINT.")
     settings = load_or_exit(ApiSettings)
     if fault := why_exposed(settings):
         sys.stderr.write(fault)

@@ -27,7 +27,7 @@ from shared.events.memory import MemoryEvents
 from shared.news import News
 from shared.publisher import Publisher
 from shared.settings import EmbeddedSettings, load_or_exit
-from shared.startup import wait_for
+from shared.startup import require_no_arguments, wait_for
 from shared.store.database import Database
 from shared.store.store import Store
 from shared.telemetry.logging import configure_logging
@@ -162,6 +162,7 @@ async def _take_up_last_run(services: Services) -> None:
 
 def main() -> int:
     """Run, and return the process's exit status."""
+    require_no_arguments("deploy.embedded", "Runs API, worker and a PostgreSQL of its own until SIGTERM or SIGINT.")
     settings = load_or_exit(EmbeddedSettings)
     if fault := why_exposed(settings):
         sys.stderr.write(fault)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,6 +70,19 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
         for future in (working, stopping):
             future.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
+
+
+def require_no_arguments(module: str, what: str) -> None:
+    """Do nothing for `python -m module` alone; `--help` explains it, and any other word ends the process with 2."""
+    words = sys.argv[1:]
+    if not words:
+        return
+    asked = words in (["-h"], ["--help"])
+    usage = (
+        f"usage: python -m {module}\n\n{what}\nSettings come from the environment and .env: see docs/operating.md.\n"
+    )
+    (sys.stdout if asked else sys.stderr).write(usage)
+    sys.exit(0 if asked else 2)
 
 
 def settle_heap() -> None:
