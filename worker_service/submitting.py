@@ -27,7 +27,7 @@ class HandlerSubmissions:
         Raises:
             UnknownTaskTypeError: No worker has announced the type.
             InvalidInputError: The payload or an option does not fit; it names what.
-        JsonError: JSON can't hold the payload.
+            JsonError: JSON can't hold the payload.
         """
         sent = {} if payload is None else jsontext.loads(jsontext.dumps(payload))  # models become plain JSON
         submission = read_submission({"type": type_, "payload": sent, **options})

@@ -84,14 +84,6 @@ class Outbox:
             )
             return result.rowcount
 
-    async def holds(self, task_id: object) -> bool:
-        """Whether a doorbell of the task still waits here."""
-        async with self._database.read() as connection:
-            found = await connection.scalar(
-                text("SELECT EXISTS (SELECT FROM outbox WHERE task_id = :id)"), {"id": task_id}
-            )
-            return bool(found)
-
 
 _DELETE: Final = text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))")
 

@@ -17,6 +17,7 @@ from shared.errors import DatabaseUnavailableError
 from shared.store.submissions import Born
 from shared.store.tasks import TaskFilter
 from tests.api import ECHO, MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES, ApiUnderTest, open_api, pointers
+from tests.builders import doorbells
 from tests.listening import until
 
 
@@ -111,7 +112,7 @@ async def test_the_doorbell_of_a_task_is_rung_and_forgotten(api: ApiUnderTest) -
     task_id = await api.submit(queue="bells")
 
     async with asyncio.timeout(10):
-        while await api.store.outbox.holds(task_id):  # noqa: ASYNC110 - only the database knows
+        while await doorbells(api.store, task_id):  # noqa: ASYNC110 - only the database knows
             await asyncio.sleep(0.01)
     assert (await api.services.broker.depth("bells")).ready == 1
 
@@ -403,7 +404,7 @@ async def test_rabbitmq_away_is_no_reason_to_refuse(api: ApiUnderTest) -> None:
     task_id = await api.submit()
 
     await until(lambda: "waiting=0" in repr(api.services.publisher))
-    assert await api.store.outbox.holds(task_id)
+    assert await doorbells(api.store, task_id) == [(task_id, 1)]
 
 
 # Limits .............................................................................
