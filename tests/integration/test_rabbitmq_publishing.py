@@ -93,7 +93,7 @@ async def test_a_broker_that_hangs_is_given_up_in_time_and_then_at_once(
     proxy.hang()
     started = time.monotonic()
     assert await impatient.publish([message(2)]) == [False]
-    assert IMPATIENCE_S <= time.monotonic() - started < IMPATIENCE_S + 1
+    assert IMPATIENCE_S <= time.monotonic() - started < IMPATIENCE_S + 4
     assert await _timed_publish(impatient, [message(3)]) == ([False], True)
 
     await proxy.heal()

