@@ -22,7 +22,13 @@ _NOW: Final = text("now()")
 class Base(DeclarativeBase):
     """Base of all tables."""
 
-    metadata = MetaData(naming_convention={"ix": "%(column_0_label)s_idx", "pk": "%(table_name)s_pkey"})
+    metadata = MetaData(
+        naming_convention={
+            "ix": "%(column_0_label)s_idx",
+            "pk": "%(table_name)s_pkey",
+            "uq": "%(table_name)s_%(column_0_name)s_key",
+        }
+    )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it off the class
         datetime: TIMESTAMP(timezone=True),
         str: Text,
@@ -82,6 +88,9 @@ class TaskRow(Base):
     unique_key: Mapped[bytes | None]
     parent_id: Mapped[UUID | None]
     request_id: Mapped[str | None]
+    submitted_by: Mapped[str | None] = mapped_column(comment="name of the API key that sent it")
+    callback_url: Mapped[str | None]
+    artifacts: Mapped[str | None] = mapped_column(comment="JSON array: the files of the last attempt that ended")
     version: Mapped[int] = mapped_column(comment="grows with every change; caches keep the highest")
 
 
@@ -136,6 +145,7 @@ class QueueRow(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     paused: Mapped[bool] = mapped_column(server_default=text("false"))
+    paused_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
@@ -157,6 +167,7 @@ class WorkerRow(Base):
     running: Mapped[int]
     healthy: Mapped[bool]
     stopping: Mapped[bool]
+    drain_requested: Mapped[bool] = mapped_column(server_default=text("false"))
     started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
     steady_since: Mapped[datetime]
@@ -177,3 +188,97 @@ class DeadLetterRow(Base):
     error: Mapped[str | None]
     body: Mapped[bytes | None]
     died_at: Mapped[datetime]
+
+
+class TaskMarkRow(Base):
+    """A step that a handler has done for good: a later attempt of its task leaves it out."""
+
+    __tablename__ = "task_marks"
+
+    task_id: Mapped[UUID] = mapped_column(primary_key=True)
+    mark: Mapped[str] = mapped_column(primary_key=True)
+
+
+class ArtifactRow(Base):
+    """A file in the artifact store: made by an attempt of a task, or uploaded (then it has no task)."""
+
+    __tablename__ = "artifacts"
+    __table_args__ = (
+        Index("artifacts_task_idx", "task_id", postgresql_where=text("task_id IS NOT NULL")),
+        Index("artifacts_uploaded_idx", "created_at", postgresql_where=text("task_id IS NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    task_id: Mapped[UUID | None]
+    attempt: Mapped[int | None]
+    name: Mapped[str | None]
+    media_type: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+
+
+class ScheduleRow(Base):
+    """Submits a task at each of its ticks."""
+
+    __tablename__ = "schedules"
+    __table_args__ = (
+        CheckConstraint("(cron IS NULL) <> (every_s IS NULL)", name="schedules_rhythm_check"),
+        Index("schedules_due_idx", "next_run_at", postgresql_where=text("NOT paused AND next_run_at IS NOT NULL")),
+    )
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    cron: Mapped[str | None]
+    every_s: Mapped[float | None]
+    timezone: Mapped[str]
+    type: Mapped[str]
+    payload: Mapped[str]
+    queue: Mapped[str | None]
+    catch_up: Mapped[str]
+    overlap: Mapped[str]
+    paused: Mapped[bool]
+    built_in: Mapped[bool]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    next_run_at: Mapped[datetime | None] = mapped_column(comment="the next tick that nobody has dealt with")
+    version: Mapped[int]
+
+
+class ScheduleRunRow(Base):
+    """What was done about one tick of a schedule. The key sees to it that each tick is dealt with once."""
+
+    __tablename__ = "schedule_runs"
+
+    schedule: Mapped[str] = mapped_column(primary_key=True)
+    tick: Mapped[datetime] = mapped_column(primary_key=True)
+    outcome: Mapped[str] = mapped_column(comment="submitted, manual, or why there was no task")
+    task_id: Mapped[UUID | None]
+    ran_at: Mapped[datetime]
+
+
+class ApiKeyRow(Base):
+    """A key that was made over the API. Only its hash is kept."""
+
+    __tablename__ = "api_keys"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    hash: Mapped[bytes] = mapped_column(unique=True)
+    scopes: Mapped[list[str]]
+    requests_per_minute: Mapped[float | None]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class AuditRow(Base):
+    """An operator's action: who asked for what, and when."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("audit_at_idx", "at"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    actor: Mapped[str]
+    action: Mapped[str]
+    target: Mapped[str]
+    details: Mapped[str] = mapped_column(comment="JSON object")
+    request_id: Mapped[str | None]

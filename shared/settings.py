@@ -80,8 +80,8 @@ class WorkerSettings(ServiceSettings):
     """What `python -m worker_service` reads."""
 
     worker_queues: str = Field(
-        f"{DEFAULT_QUEUE}:50",
-        description="queues to consume and how many tasks of each at once: `default:50,reports:2`",
+        f"{DEFAULT_QUEUE}:50,reports:2,documents:2,notifications:10",
+        description="queues to consume and how many tasks of each at once; `system` comes with them",
     )
     task_modules: str = Field("", description="modules with handlers to import besides the built-in ones: `a.b,c.d`")
     worker_processes: int = Field(0, ge=0, description="processes for `cpu=True` handlers; 0: one for each core")

@@ -11,6 +11,7 @@ from shared.domain.task import progress_json
 from shared.errors import TaskmillError
 from shared.jsontext import printable
 from worker_service.errors import SoftTimeout, Stopped
+from worker_service.system import System
 
 #: Characters of a progress message. A report stays below PIPE_BUF (4096 bytes), so that a process that is
 #: killed while it writes one leaves no half of it behind.
@@ -54,6 +55,7 @@ class TaskContext:
         signals: Signals,
         report_progress: ReportProgress,
         submit: Submit | None = None,
+        system: System | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.task_id = task_id
@@ -63,6 +65,7 @@ class TaskContext:
         self._signals = signals
         self._report_progress = report_progress
         self._submit = submit
+        self._system = system
         self._loop = loop
 
     @property
@@ -126,6 +129,17 @@ class TaskContext:
         self._require_submit()
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(self.submit(type, payload, **options), self._loop).result()
+
+    @property
+    def system(self) -> System:
+        """The worker's own services, for Taskmill's built-in tasks; an application's handler has no use for them.
+
+        Raises:
+            TaskmillError: The handler runs in a process of the pool, or in a test.
+        """
+        if self._system is None:
+            raise TaskmillError("this handler runs where the worker's services can't be reached")
+        return self._system
 
     def _require_submit(self) -> Submit:
         if self._submit is None:

@@ -16,6 +16,7 @@ from worker_service.context import TaskContext
 from worker_service.process_pool import HandlerProcesses, Job
 from worker_service.running import Running, StopReason
 from worker_service.submitting import HandlerSubmissions
+from worker_service.system import System
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ class Executor:
         threads: How many `def` handlers may run at once.
         on_report: Takes the report of an attempt that has ended or was given up.
         submissions: Where handlers submit tasks.
+        system: What the built-in handlers may reach.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class Executor:
         threads: int,
         on_report: OnReport,
         submissions: HandlerSubmissions | None = None,
+        system: System | None = None,
     ) -> None:
         self._worker_id = worker_id
         self._processes = processes
         self._threads = anyio.CapacityLimiter(threads)
         self._on_report = on_report
         self._submissions = submissions
+        self._system = system
         self._running: dict[tuple[UUID, int], Running] = {}
         self._is_closed = False
 
@@ -122,6 +126,7 @@ class Executor:
             signals=running,
             report_progress=report_progress,
             submit=None if self._submissions is None else partial(self._submissions.submit, running.task),
+            system=self._system,
             loop=running.loop,
         )
 

@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 import sys
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
 from shared.broker.rabbitmq import RabbitBroker
 from shared.cache.redis import RedisCache
+from shared.domain.task_type import SYSTEM_QUEUE
 from shared.errors import BrokerUnavailableError, DatabaseUnavailableError, SchemaMissingError
 from shared.events.redis import RedisEvents
 from shared.news import News
@@ -24,13 +25,16 @@ from worker_service.supervisor import Supervisor, WorkerOptions
 
 log = structlog.get_logger(__name__)
 
+#: Tasks of `SYSTEM_QUEUE` that a worker runs at once unless WORKER_QUEUES names that queue.
+_SYSTEM_CONCURRENCY: Final = 10
+
 
 def worker_options(settings: WorkerSettings, database_url: str) -> WorkerOptions:
     """The plain values that a supervisor needs."""
     modules = [name.strip() for name in settings.task_modules.split(",") if name.strip()]
     return WorkerOptions(
         database_url=database_url,
-        queues=parse_queues(settings.worker_queues),
+        queues={SYSTEM_QUEUE: _SYSTEM_CONCURRENCY} | parse_queues(settings.worker_queues),
         modules=(*BUILT_IN, *modules),
         processes=settings.worker_processes,
         # With longer pauses no worker's heartbeats would count as steady, and nobody would rescue anything.

@@ -38,6 +38,7 @@ from worker_service.process_pool import HandlerProcesses, Setup
 from worker_service.registry import Registry
 from worker_service.running import StopReason
 from worker_service.submitting import HandlerSubmissions
+from worker_service.system import System
 
 log = structlog.get_logger(__name__)
 
@@ -99,6 +100,7 @@ class Supervisor:
             threads=sum(options.queues.values()),
             on_report=self._finisher.add,
             submissions=HandlerSubmissions(store, publisher),
+            system=System(store=store, broker=broker, publisher=publisher, news=news),
         )
         self._heartbeat = Heartbeat(
             options.database_url,

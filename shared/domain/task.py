@@ -46,6 +46,8 @@ class NewTask:
     idempotency: IdempotencyKey | None = None
     parent_id: UUID | None = None
     request_id: str | None = None
+    submitted_by: str | None = None
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,9 @@ class TaskRecord:
     unique_key: bytes | None
     parent_id: UUID | None
     request_id: str | None
+    submitted_by: str | None
+    callback_url: str | None
+    artifacts: str | None
     version: int
 
     @property
@@ -121,7 +126,7 @@ def document(task: TaskRecord) -> bytes:
             "result": _spliced(task.result),
             "error": _spliced(task.error),
             "errors": [orjson.Fragment(error) for error in task.errors],
-            "artifacts": [],
+            "artifacts": orjson.Fragment(task.artifacts or "[]"),
             "payload": orjson.Fragment(task.payload),
             "tags": task.tags,
             "created_at": task.created_at,

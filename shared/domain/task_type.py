@@ -10,6 +10,8 @@ DEFAULT_TIMEOUT_S: Final = 3600.0
 #: Attempts in total, the first one included, where neither the task nor its type says otherwise.
 DEFAULT_MAX_ATTEMPTS: Final = 3
 DEFAULT_QUEUE: Final = "default"
+#: Where Taskmill's own tasks run (webhooks, monitoring, clean-up). Every worker takes from it, whatever else it does.
+SYSTEM_QUEUE: Final = "system"
 #: Names of queues, as a client may write them.
 QUEUE_PATTERN: Final = r"^[a-z0-9._-]{1,64}$"
 

@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 R = TypeVar("R")
 
 #: The newest migration; the services refuse to start on another schema.
-SCHEMA_REVISION: Final = "0001"
+SCHEMA_REVISION: Final = "0002"
 
 # Classes of SQLSTATE that pass by themselves: connection faults, rollbacks (deadlock, serialization), lack of
 # resources, intervention of an operator (shutdown, crash), system errors. Source: PostgreSQL manual, appendix A.

@@ -219,6 +219,8 @@ def _columns(tasks: Sequence[NewTask]) -> dict[str, list[object]]:
         "unique_keys": [None if task.unique is None else task.unique.key for task in tasks],
         "parents": [task.parent_id for task in tasks],
         "request_ids": [task.request_id for task in tasks],
+        "submitters": [task.submitted_by for task in tasks],
+        "callback_urls": [task.callback_url for task in tasks],
     }
 
 
@@ -242,18 +244,20 @@ _INSERT: Final = text(f"""
             CAST(:payloads AS text[]), CAST(:max_attempts AS int[]), CAST(:timeouts AS float8[]),
             CAST(:soft_timeouts AS float8[]), CAST(:delays AS float8[]), CAST(:run_ats AS timestamptz[]),
             CAST(:expiries AS float8[]), CAST(:tags AS text[]), CAST(:unique_keys AS bytea[]),
-            CAST(:parents AS uuid[]), CAST(:request_ids AS text[])
+            CAST(:parents AS uuid[]), CAST(:request_ids AS text[]), CAST(:submitters AS text[]),
+            CAST(:callback_urls AS text[])
         ) AS i(id, type, queue, priority, payload, max_attempts, timeout_s, soft_timeout_s, delay_s, run_at_given,
-               expires_in_s, tags, unique_key, parent_id, request_id)
+               expires_in_s, tags, unique_key, parent_id, request_id, submitted_by, callback_url)
     ), born AS (
         INSERT INTO tasks (id, type, queue, priority, status, attempt, attempts_before, max_attempts, timeout_s,
                            soft_timeout_s, payload, errors, tags, created_at, queued_at, run_at, expires_at,
-                           cancel_requested, unique_key, parent_id, request_id, version)
+                           cancel_requested, unique_key, parent_id, request_id, submitted_by, callback_url, version)
         SELECT id, type, queue, priority,
                CASE WHEN run_at > now() THEN '{TaskStatus.SCHEDULED}' ELSE '{TaskStatus.QUEUED}' END,
                0, 0, max_attempts, timeout_s, soft_timeout_s, payload, '{{}}', CAST(tags AS text[]), now(),
                CASE WHEN run_at > now() THEN NULL ELSE now() END, run_at,
-               now() + make_interval(secs => expires_in_s), false, unique_key, parent_id, request_id, 1
+               now() + make_interval(secs => expires_in_s), false, unique_key, parent_id, request_id, submitted_by,
+               callback_url, 1
         FROM item
         ON CONFLICT (id) DO NOTHING
         RETURNING id, status, queue, priority, created_at

@@ -19,6 +19,7 @@ def claimed(type_: str) -> TaskRecord:
         max_attempts=3, timeout_s=60, soft_timeout_s=None, payload="1", result=None, error=None, errors=[],
         progress=None, tags=[], created_at=now, queued_at=now, run_at=None, started_at=now, finished_at=None,
         expires_at=None, worker="a", cancel_requested=False, unique_key=None, parent_id=None, request_id=None,
+        submitted_by=None, callback_url=None, artifacts=None,
         version=2,
     )  # fmt: skip
 
