@@ -13,7 +13,7 @@ from api_service.counting import SubmittedCounter
 from api_service.dependencies import Api
 from api_service.middleware import AccessLog, BodyLimit, LastResort, RequestId
 from api_service.reading import TaskReader
-from api_service.routes import dead_letters, health, queues, task_types, tasks, workers
+from api_service.routes import audit, dead_letters, health, queues, task_types, tasks, workers
 from api_service.services import Services
 from api_service.submission import Submitter
 from shared.accepting.catalogue import Catalogue
@@ -41,7 +41,7 @@ def create_app(services: Services, *, max_body_bytes: int, max_batch_body_bytes:
         lifespan=_lifespan,
     )
     app.state.api = _api(services)
-    for module in (tasks, task_types, queues, dead_letters, workers, health):
+    for module in (tasks, task_types, queues, dead_letters, workers, audit, health):
         app.include_router(module.router)
     app.add_api_route("/", _home, include_in_schema=False)
     openapi.install(app)

@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BeforeValidator, Field
 
+from api_service.auditing import AuditDep
 from api_service.dependencies import ServicesDep, TaskId, api_of, json_body, request_facts
 from api_service.explaining import explain
 from api_service.paging import ListQuery, Page, QueryMoment, QueueName, Word
@@ -94,8 +95,9 @@ async def get_task(request: Request, task_id: TaskId, wait: Wait = None) -> Resp
 
 
 @router.delete("/tasks/{task_id}", responses={200: {"model": CancelledView}, 202: {"model": CancelRequestedView}})
-async def cancel_task(services: ServicesDep, task_id: TaskId) -> Response:
+async def cancel_task(services: ServicesDep, task_id: TaskId, audit: AuditDep) -> Response:
     """Cancel a task that has not started (200), or ask for the end of one that runs (202)."""
+    await audit.note("task.cancel", target=task_id)
     task = await services.store.lifecycle.cancel(task_id)
     await services.news.tell([task])
     if task.status == TaskStatus.CANCELLED:
@@ -105,8 +107,9 @@ async def cancel_task(services: ServicesDep, task_id: TaskId) -> Response:
 
 
 @router.post("/tasks/{task_id}/retry", status_code=202)
-async def retry_task(services: ServicesDep, task_id: TaskId) -> RenewedView:
+async def retry_task(services: ServicesDep, task_id: TaskId, audit: AuditDep) -> RenewedView:
     """Run a failed, cancelled or expired task again, with its attempts renewed."""
+    await audit.note("task.retry", target=task_id)
     return await renew(services, task_id)
 
 

@@ -1,5 +1,6 @@
 """Everything that is stored, in one hand."""
 
+from shared.store.audit import Audit
 from shared.store.database import Database
 from shared.store.dead_letters import DeadLetters
 from shared.store.lifecycle import Lifecycle
@@ -24,3 +25,4 @@ class Store:
         self.queues = Queues(database)
         self.workers = Workers(database)
         self.dead_letters = DeadLetters(database)
+        self.audit = Audit(database)

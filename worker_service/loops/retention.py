@@ -1,4 +1,4 @@
-"""Forgets what is old: final tasks, unreadable messages, workers that are long gone."""
+"""Forgets what is old: final tasks, unreadable messages, workers that are long gone, the audit trail."""
 
 from typing import Final
 
@@ -12,13 +12,16 @@ log = structlog.get_logger(__name__)
 _LIMIT: Final = 1_000
 #: Seconds after its last heartbeat that a lost worker is still shown.
 _LOST_WORKERS_S: Final = 3600.0
+#: Days that the audit trail is kept at the least.
+_AUDIT_DAYS: Final = 90.0
 
 
 class Retention(PeriodicLoop):
     """Deletes in small rounds, so that no lock is long.
 
     Args:
-        days: How long final tasks and unreadable messages are kept.
+        days: How long final tasks and unreadable messages are kept. The audit trail is kept for 90 days, or for
+            as long as those where that is longer: what it speaks of is still there.
     """
 
     def __init__(self, store: Store, *, days: float, interval_s: float = 60.0) -> None:
@@ -30,6 +33,7 @@ class Retention(PeriodicLoop):
         """Delete at most a thousand tasks, and what else is old. Returns how many tasks."""
         forgotten = await self._store.tasks.forget(older_than_days=self._days, limit=_LIMIT)
         await self._store.dead_letters.forget_unreadable(older_than_days=self._days)
+        await self._store.audit.forget(older_than_days=max(_AUDIT_DAYS, self._days), limit=_LIMIT)
         await self._store.workers.forget_lost(older_than_s=_LOST_WORKERS_S)
         if forgotten:
             log.info("tasks_forgotten", count=forgotten)
