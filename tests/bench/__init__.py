@@ -1,0 +1,1 @@
+"""Measures Taskmill as shipped, beside other systems that do the same work: `make bench`."""
