@@ -77,6 +77,36 @@ class CacheUnavailableError(TaskmillError):
         super().__init__(f"Redis is not available: {reason}")
 
 
+class ArtifactsUnavailableError(TaskmillError):
+    """The artifact store can't be reached, or can't be written to; the caller may try again."""
+
+    code = "artifacts_unavailable"
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(f"the artifact store is not available (see ARTIFACTS_URL): {reason}")
+
+
+class ArtifactNotFoundError(TaskmillError):
+    """There is no such file, or no longer."""
+
+    code = "artifact_not_found"
+
+    def __init__(self, wanted: object) -> None:
+        super().__init__(f"there is no artifact {wanted}")
+
+
+class ArtifactNameError(TaskmillError):
+    """A file can't have this name."""
+
+    code = "artifact_name"
+
+    def __init__(self, name: str, longest: int) -> None:
+        super().__init__(
+            f"{name[:longest]!r} can't be the name of an artifact: use 1 to {longest} printable characters, no / or"
+            " \\, and no dot at the beginning"
+        )
+
+
 class MalformedMessageError(TaskmillError):
     """A message that was not written by us: no number of deliveries will make it readable."""
 
@@ -154,6 +184,58 @@ class UnknownTaskTypeError(TaskmillError):
     def __init__(self, name: str, known: Iterable[str]) -> None:
         names = ", ".join(sorted(known)) or "none yet: is a worker running?"
         super().__init__(f"no worker has announced the type {name!r}; known types: {names}")
+
+
+class RhythmError(TaskmillError):
+    """When a schedule is to run can't be understood, or would be never.
+
+    Attributes:
+        field: What is wrong: `cron`, `every` or `timezone`.
+        fault: What is wrong with it.
+    """
+
+    code = "invalid_rhythm"
+
+    def __init__(self, field: str, fault: str) -> None:
+        super().__init__(f"{field}: {fault}")
+        self.field = field
+        self.fault = fault
+
+
+class ScheduleNotFoundError(TaskmillError):
+    """No schedule has this name."""
+
+    code = "schedule_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no schedule {name!r}")
+
+
+class ScheduleExistsError(TaskmillError):
+    """A schedule of this name is there already."""
+
+    code = "schedule_exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a schedule {name!r} already: PUT /schedules/{name} replaces it")
+
+
+class ScheduleOverlapError(TaskmillError):
+    """A schedule whose runs must not overlap can't run while its last task is not final."""
+
+    code = "schedule_overlap"
+
+    def __init__(self, name: str, task_id: UUID) -> None:
+        super().__init__(f"schedule {name!r} skips what overlaps, and its task {task_id} is not final")
+
+
+class ScheduleNotRunnableError(TaskmillError):
+    """What a schedule would submit is no longer accepted."""
+
+    code = "schedule_not_runnable"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"schedule {name!r} can't run: {reason}")
 
 
 class InvalidInputError(TaskmillError):

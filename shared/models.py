@@ -142,10 +142,12 @@ class QueueRow(Base):
     """A queue that was ever named by a worker or a client."""
 
     __tablename__ = "queues"
+    __table_args__ = (Index("queues_paused_idx", "name", postgresql_where=text("paused")),)
 
     name: Mapped[str] = mapped_column(primary_key=True)
     paused: Mapped[bool] = mapped_column(server_default=text("false"))
     paused_at: Mapped[datetime | None]
+    resumed_at: Mapped[datetime | None] = mapped_column(comment="set until its queued tasks are rung for again")
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
@@ -240,6 +242,7 @@ class ScheduleRow(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     next_run_at: Mapped[datetime | None] = mapped_column(comment="the next tick that nobody has dealt with")
+    last_task_id: Mapped[UUID | None]
     version: Mapped[int]
 
 
@@ -250,7 +253,8 @@ class ScheduleRunRow(Base):
 
     schedule: Mapped[str] = mapped_column(primary_key=True)
     tick: Mapped[datetime] = mapped_column(primary_key=True)
-    outcome: Mapped[str] = mapped_column(comment="submitted, manual, or why there was no task")
+    outcome: Mapped[str]
+    reason: Mapped[str | None] = mapped_column(comment="why there was no task")
     task_id: Mapped[UUID | None]
     ran_at: Mapped[datetime]
 

@@ -60,7 +60,8 @@ def upgrade() -> None:
         "schedule_runs",
         sa.Column("schedule", sa.Text(), nullable=False),
         sa.Column("tick", postgresql.TIMESTAMP(timezone=True), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False, comment="submitted, manual, or why there was no task"),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True, comment="why there was no task"),
         sa.Column("task_id", sa.Uuid(), nullable=True),
         sa.Column("ran_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("schedule", "tick", name=op.f("schedule_runs_pkey")),
@@ -86,6 +87,7 @@ def upgrade() -> None:
             nullable=True,
             comment="the next tick that nobody has dealt with",
         ),
+        sa.Column("last_task_id", sa.Uuid(), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.CheckConstraint("(cron IS NULL) <> (every_s IS NULL)", name="schedules_rhythm_check"),
         sa.PrimaryKeyConstraint("name", name=op.f("schedules_pkey")),
@@ -104,6 +106,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("task_id", "mark", name=op.f("task_marks_pkey")),
     )
     op.add_column("queues", sa.Column("paused_at", postgresql.TIMESTAMP(timezone=True), nullable=True))
+    op.add_column(
+        "queues",
+        sa.Column(
+            "resumed_at",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+            comment="set until its queued tasks are rung for again",
+        ),
+    )
+    op.create_index("queues_paused_idx", "queues", ["name"], unique=False, postgresql_where=sa.text("paused"))
     op.add_column(
         "tasks", sa.Column("submitted_by", sa.Text(), nullable=True, comment="name of the API key that sent it")
     )
@@ -124,6 +136,8 @@ def downgrade() -> None:
     op.drop_column("tasks", "artifacts")
     op.drop_column("tasks", "callback_url")
     op.drop_column("tasks", "submitted_by")
+    op.drop_index("queues_paused_idx", table_name="queues", postgresql_where=sa.text("paused"))
+    op.drop_column("queues", "resumed_at")
     op.drop_column("queues", "paused_at")
     op.drop_table("task_marks")
     op.drop_index(
