@@ -128,6 +128,27 @@ class TaskNotFoundError(TaskmillError):
         super().__init__(f"there is no task {task_id}")
 
 
+class QueueNotFoundError(TaskmillError):
+    """No task and no worker has named this queue yet."""
+
+    code = "queue_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is no queue {name!r}: it is known once a task or a worker has named it, and GET /queues lists"
+            " those that are"
+        )
+
+
+class WorkerNotFoundError(TaskmillError):
+    """No worker has this id, or it has left."""
+
+    code = "worker_not_found"
+
+    def __init__(self, worker_id: str) -> None:
+        super().__init__(f"there is no worker {worker_id!r}: GET /workers lists those that have not left")
+
+
 class DeadLetterNotFoundError(TaskmillError):
     """No dead letter has this id."""
 

@@ -18,12 +18,15 @@ from shared.models import sql_list
 from shared.store.database import Database
 from shared.store.rows import (
     BURY,
+    CALL_BACK,
     COLUMNS,
     RELEASE_KEYS,
     SELECT_MOVED,
+    SELECT_MOVED_AND_CALLED,
     Moved,
     moved_from,
     ring_due,
+    ring_due_and_called,
     task_from,
 )
 
@@ -75,7 +78,7 @@ class Lifecycle:
 
         Returns:
             The tasks that are this worker's to run. What is missing is a duplicate, was cancelled or has
-            expired, or is of a type not in `types`.
+            expired, is of a type not in `types`, or of a queue that is paused.
         """
         due = sorted(due)  # one order of locks for all statements
         async with self._database.read() as connection:
@@ -158,18 +161,21 @@ class Lifecycle:
 
     # On request .....................................................................
 
-    async def cancel(self, task_id: UUID) -> TaskRecord:
+    async def cancel(self, task_id: UUID) -> Moved:
         """Cancel a waiting task, or ask for the end of a running one (its `cancel_requested` is then set).
+
+        Returns:
+            The one task, and the doorbell of its callback if it has one and is cancelled now.
 
         Raises:
             TaskNotFoundError: No such task.
             IllegalMoveError: It is final.
         """
         async with self._database.read() as connection:
-            row = (await connection.execute(_CANCEL, {"id": task_id})).one_or_none()
-            if row is not None:
-                return task_from(row)
-            raise await _why_not(connection, task_id, "cancel")
+            moved = moved_from(await connection.execute(_CANCEL, {"id": task_id}))
+            if not moved.tasks:
+                raise await _why_not(connection, task_id, "cancel")
+            return moved
 
     async def renew(self, task_id: UUID) -> Moved:
         """Queue a failed, cancelled or expired task again, with its attempts renewed and its dead letter gone.
@@ -239,6 +245,7 @@ _CLAIM: Final = text(f"""
     WHERE t.id = d.id AND (
         t.status IN ({sql_list(CLAIM.sources)}) AND t.attempt = d.attempt - 1
             AND t.type = ANY(CAST(:types AS text[])) AND (t.expires_at IS NULL OR t.expires_at > now())
+            AND t.queue <> ALL (ARRAY(SELECT q.name FROM queues q WHERE q.paused))
         -- our own claim, whose answer was lost
         OR t.status = 'running' AND t.attempt = d.attempt AND t.worker = :worker)
     RETURNING {COLUMNS}""")
@@ -266,8 +273,9 @@ _FINISH: Final = text(f"""
         WHERE t.id = e.id AND t.status IN ({sql_list(FINISH.sources)}) AND t.attempt = e.attempt
           AND t.worker = :worker
         RETURNING t.*
-    ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), rung AS ({ring_due(due_in=_PUBLISHED_DIRECTLY)})
-    {SELECT_MOVED}""")
+    ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), called AS ({CALL_BACK}),
+    rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
+    {SELECT_MOVED_AND_CALLED}""")
 
 _PROGRESS: Final = text(f"""
     UPDATE tasks t SET progress = p.progress, version = t.version + 1
@@ -296,8 +304,8 @@ _EXPIRE: Final = text(f"""
         UPDATE tasks t SET status = 'expired', finished_at = now(), version = t.version + 1
         FROM late WHERE t.id = late.id AND t.status IN ({sql_list(EXPIRE.sources)})
         RETURNING t.*
-    ), keys AS ({RELEASE_KEYS}), rung AS (SELECT NULL::bigint AS id, NULL::uuid AS task_id WHERE false)
-    {SELECT_MOVED}""")
+    ), keys AS ({RELEASE_KEYS}), called AS ({CALL_BACK}), rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
+    {SELECT_MOVED_AND_CALLED}""")
 
 # A worker that goes on after all is refused by the fence: the row is no longer running, or no longer its own.
 _RESCUE: Final = text(f"""
@@ -327,8 +335,9 @@ _RESCUE: Final = text(f"""
             version = t.version + 1
         FROM lost WHERE t.id = lost.id AND t.status IN ({sql_list(RESCUE.sources)})
         RETURNING t.*
-    ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), rung AS ({ring_due(due_in=_PUBLISHED_DIRECTLY)})
-    {SELECT_MOVED}""")
+    ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), called AS ({CALL_BACK}),
+    rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
+    {SELECT_MOVED_AND_CALLED}""")
 
 _CANCEL: Final = text(f"""
     WITH moved AS (
@@ -339,8 +348,8 @@ _CANCEL: Final = text(f"""
             version = t.version + 1
         WHERE t.id = :id AND t.status IN ({sql_list(CANCEL.sources)}, 'running')
         RETURNING t.*
-    ), keys AS ({RELEASE_KEYS})
-    SELECT {COLUMNS} FROM moved t""")
+    ), keys AS ({RELEASE_KEYS}), called AS ({CALL_BACK}), rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
+    {SELECT_MOVED_AND_CALLED}""")
 
 _RENEW: Final = text(f"""
     WITH moved AS (

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -49,6 +50,16 @@ class Outbox:
             rows = await connection.execute(
                 _RING_AGAIN, {"queue": queue, "older_than_s": older_than_s, "limit": limit}
             )
+            return [Ring(*row) for row in rows]
+
+    async def ring_all(self, queue: str, *, after: UUID | None, limit: int) -> list[Ring]:
+        """New doorbells for at most `limit` queued tasks of `queue` behind the task `after`, unless it is paused.
+
+        A doorbell that such a task still has in the outbox is replaced: its message may be out and refused already,
+        and then only its deletion is missing.
+        """
+        async with self._database.read() as connection:
+            rows = await connection.execute(_RING_ALL, {"queue": queue, "after": after, "limit": limit})
             return [Ring(*row) for row in rows]
 
     async def postpone_unknown(self, due: Sequence[Due], types: Sequence[str]) -> int:
@@ -98,6 +109,21 @@ _RING_AGAIN: Final = text("""
       AND t.queued_at < now() - make_interval(secs => :older_than_s)
       AND NOT EXISTS (SELECT FROM outbox o WHERE o.task_id = t.id)
     ORDER BY t.id LIMIT :limit
+    RETURNING id, task_id, attempt, queue, priority""")
+
+# What the relay holds it rings and deletes itself; waiting for it would gain nothing.
+_RING_ALL: Final = text("""
+    WITH due AS (
+        SELECT t.id, t.attempt, t.queue, t.priority FROM tasks t
+        WHERE t.status = 'queued' AND t.queue = :queue AND (CAST(:after AS uuid) IS NULL OR t.id > :after)
+          AND NOT EXISTS (SELECT FROM queues q WHERE q.name = :queue AND q.paused)
+        ORDER BY t.id LIMIT :limit
+    ), replaced AS (
+        DELETE FROM outbox o WHERE o.id = ANY (ARRAY(
+            SELECT x.id FROM outbox x JOIN due ON due.id = x.task_id FOR UPDATE OF x SKIP LOCKED))
+    )
+    INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
+    SELECT id, attempt + 1, queue, priority, now() + interval '5 seconds' FROM due
     RETURNING id, task_id, attempt, queue, priority""")
 
 _POSTPONE: Final = text("""

@@ -5,6 +5,7 @@ from shared.store.database import Database
 from shared.store.dead_letters import DeadLetters
 from shared.store.lifecycle import Lifecycle
 from shared.store.outbox import Outbox
+from shared.store.purges import Purges
 from shared.store.queues import Queues
 from shared.store.submissions import Submissions
 from shared.store.task_types import TaskTypes
@@ -23,6 +24,7 @@ class Store:
         self.outbox = Outbox(database)
         self.task_types = TaskTypes(database)
         self.queues = Queues(database)
+        self.purges = Purges(database)
         self.workers = Workers(database)
         self.dead_letters = DeadLetters(database)
         self.audit = Audit(database)

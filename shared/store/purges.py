@@ -1,0 +1,92 @@
+"""Purging a queue: what has not started is cancelled, chunk by chunk, each a guarded UPDATE of its own."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from shared.domain.status import CANCEL, RELEASE
+from shared.domain.task import TaskRecord
+from shared.models import sql_list
+from shared.store.database import Database
+from shared.store.rows import COLUMNS, RELEASE_KEYS, task_from
+
+
+@dataclass(slots=True)
+class Purge:
+    """How far a purge has come.
+
+    Attributes:
+        queue: What is purged.
+        asked_at: Tasks that were born later stay: a queue that is filled as fast as it is purged has an end.
+        timed_done: Whether those that wait for a time are done with.
+        last_time: `run_at` of the last of those, None before the first.
+        last_id: Id of the last one, None before the first.
+    """
+
+    queue: str
+    asked_at: datetime
+    timed_done: bool = False
+    last_time: datetime | None = None
+    last_id: UUID | None = None
+
+
+class Purges:
+    """Cancels many waiting tasks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin(self, queue: str) -> Purge:
+        """A purge of what waits in the queue now, by PostgreSQL's clock."""
+        async with self._database.read() as connection:
+            return Purge(queue, await connection.scalar(text("SELECT now()")))
+
+    async def next_chunk(self, purge: Purge, limit: int) -> list[TaskRecord]:
+        """Cancel at most `limit` tasks. Nothing is left when it returns nothing.
+
+        Those that wait for a time come first: one that is released meanwhile is met again among the queued.
+        """
+        if not purge.timed_done:
+            tasks = await self._cancel(_TIMED, purge, limit)
+            if tasks:
+                purge.last_time, purge.last_id = max((task.run_at, task.id) for task in tasks if task.run_at)
+                return tasks
+            purge.timed_done, purge.last_id = True, None
+        tasks = await self._cancel(_QUEUED, purge, limit)
+        if tasks:
+            purge.last_id = max(task.id for task in tasks)
+        return tasks
+
+    async def _cancel(self, statement: object, purge: Purge, limit: int) -> list[TaskRecord]:
+        parameters = {"queue": purge.queue, "asked_at": purge.asked_at, "id": purge.last_id, "limit": limit}
+        if not purge.timed_done:
+            parameters["time"] = purge.last_time
+        async with self._database.read() as connection:
+            return [task_from(row) for row in await connection.execute(statement, parameters)]  # type: ignore[call-overload]
+
+
+def _cancel_those(status: str, behind: str, order: str) -> str:
+    # Held rows are waited for, not skipped: who holds one may be about to release it, and it would stay. All wait
+    # in the order of their keys. A claim that was first has changed the status, and its row is passed over.
+    return f"""
+    WITH waiting AS (
+        SELECT t.id FROM tasks t
+        WHERE t.status IN ({status}) AND t.queue = :queue AND t.created_at <= :asked_at
+          AND (CAST(:id AS uuid) IS NULL OR {behind})
+        ORDER BY {order} LIMIT :limit FOR UPDATE
+    ), moved AS (
+        UPDATE tasks t
+        SET status = 'cancelled', cancel_requested = true, finished_at = now(), version = t.version + 1
+        FROM waiting w WHERE t.id = w.id AND t.status IN ({sql_list(CANCEL.sources)})
+        RETURNING t.*
+    ), keys AS ({RELEASE_KEYS})
+    SELECT {COLUMNS} FROM moved t"""
+
+
+_TIMED: Final = text(
+    _cancel_those(sql_list(RELEASE.sources), "(t.run_at, t.id) > (CAST(:time AS timestamptz), :id)", "t.run_at, t.id")
+)
+_QUEUED: Final = text(_cancel_those(sql_list(CANCEL.sources - RELEASE.sources), "t.id > :id", "t.id"))
