@@ -24,13 +24,16 @@ from shared.version import VERSION
 _DESCRIPTION: Final = "Submit work over HTTP; workers run it; every task has a durable record."
 
 
-def create_app(services: Services, *, max_body_bytes: int, max_batch_body_bytes: int) -> FastAPI:
+def create_app(
+    services: Services, *, max_body_bytes: int, max_batch_body_bytes: int, private_callbacks: bool = False
+) -> FastAPI:
     """The API over open services.
 
     Args:
         services: They must stay open for as long as the application serves.
         max_body_bytes: Largest body of a request.
         max_batch_body_bytes: The same for POST /tasks/batch.
+        private_callbacks: Whether a callback_url may name an address of our own network.
     """
     app = FastAPI(
         title="Taskmill",
@@ -40,7 +43,7 @@ def create_app(services: Services, *, max_body_bytes: int, max_batch_body_bytes:
         redirect_slashes=False,
         lifespan=_lifespan,
     )
-    app.state.api = _api(services)
+    app.state.api = _api(services, private_callbacks=private_callbacks)
     for module in (tasks, task_types, queues, dead_letters, workers, audit, health):
         app.include_router(module.router)
     app.add_api_route("/", _home, include_in_schema=False)
@@ -54,13 +57,14 @@ def create_app(services: Services, *, max_body_bytes: int, max_batch_body_bytes:
     return app
 
 
-def _api(services: Services) -> Api:
+def _api(services: Services, *, private_callbacks: bool) -> Api:
     stopping = asyncio.Event()
     submitter = Submitter(
         services.store,
         services.publisher,
         Catalogue(services.store.task_types),
         SubmittedCounter(services.news),
+        private_callbacks=private_callbacks,
     )
     return Api(services, submitter, TaskReader(services, stopping), stopping)
 

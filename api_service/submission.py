@@ -36,13 +36,26 @@ Answers = list[Accepted]
 
 
 class Submitter:
-    """Accepts tasks: what it returns is committed."""
+    """Accepts tasks: what it returns is committed.
 
-    def __init__(self, store: Store, publisher: Publisher, catalogue: Catalogue, counter: SubmittedCounter) -> None:
+    Args:
+        private_callbacks: Whether a callback_url may name an address of our own network.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        catalogue: Catalogue,
+        counter: SubmittedCounter,
+        *,
+        private_callbacks: bool = False,
+    ) -> None:
         self._store = store
         self._publisher = publisher
         self._catalogue = catalogue
         self._counter = counter
+        self._private_callbacks = private_callbacks
         self._batcher: Batcher[Submission, Answers] = Batcher(
             self._flush, max_items=_MAX_SHARING, splits_on=(Exception,)
         )
@@ -96,7 +109,7 @@ class Submitter:
         return tasks
 
     async def _planned(self, body: Any, facts: RequestFacts, *, index: int = 0, at: str = "") -> NewTask:
-        submission = read_submission(body, at)
+        submission = read_submission(body, at, private_callbacks=self._private_callbacks)
         try:
             known = await self._catalogue.get(submission.type)
         except UnknownTaskTypeError as error:

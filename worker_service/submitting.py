@@ -14,12 +14,17 @@ from shared.store.store import Store
 
 
 class HandlerSubmissions:
-    """What stands behind `ctx.submit`."""
+    """What stands behind `ctx.submit`.
 
-    def __init__(self, store: Store, publisher: Publisher) -> None:
+    Args:
+        private_callbacks: Whether a callback_url may name an address of our own network.
+    """
+
+    def __init__(self, store: Store, publisher: Publisher, *, private_callbacks: bool = False) -> None:
         self._store = store
         self._publisher = publisher
         self._catalogue = Catalogue(store.task_types)
+        self._private_callbacks = private_callbacks
 
     async def submit(self, parent: TaskRecord, type_: str, payload: Any, options: dict[str, Any]) -> UUID:
         """Store a task. The id of one that was there already is returned where `unique` finds it.
@@ -30,7 +35,9 @@ class HandlerSubmissions:
             JsonError: JSON can't hold the payload.
         """
         sent = {} if payload is None else jsontext.loads(jsontext.dumps(payload))  # models become plain JSON
-        submission = read_submission({"type": type_, "payload": sent, **options})
+        submission = read_submission(
+            {"type": type_, "payload": sent, **options}, private_callbacks=self._private_callbacks
+        )
         known = await self._catalogue.get(submission.type)
         task = plan(submission, known, RequestFacts(request_id=parent.request_id))
         child = replace(task, parent_id=parent.id)

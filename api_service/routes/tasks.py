@@ -98,8 +98,10 @@ async def get_task(request: Request, task_id: TaskId, wait: Wait = None) -> Resp
 async def cancel_task(services: ServicesDep, task_id: TaskId, audit: AuditDep) -> Response:
     """Cancel a task that has not started (200), or ask for the end of one that runs (202)."""
     await audit.note("task.cancel", target=task_id)
-    task = await services.store.lifecycle.cancel(task_id)
-    await services.news.tell([task])
+    moved = await services.store.lifecycle.cancel(task_id)
+    services.publisher.offer(moved.rings)
+    await services.news.tell(moved.tasks)
+    [task] = moved.tasks
     if task.status == TaskStatus.CANCELLED:
         return Response(_json({"status": task.status}), media_type=_JSON)
     await services.news.signal_cancel(task_id)

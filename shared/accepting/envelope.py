@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from shared.accepting.faults import MAX_FAULTS, Fault, pointer
 from shared.accepting.moments import Moment
+from shared.domain.callback import MAX_URL_CHARS, callback_url_fault
 from shared.domain.task_type import QUEUE_PATTERN
 from shared.errors import InvalidInputError
 
@@ -49,6 +50,12 @@ def _within_ten_years(moment: datetime) -> datetime:
     if moment - datetime.now(UTC) > timedelta(seconds=10 * _YEAR_S):
         raise PydanticCustomError("far", "lies more than ten years ahead")
     return moment
+
+
+def _callable(url: str, info: ValidationInfo) -> str:
+    if fault := callback_url_fault(url, private_allowed=bool(info.context and info.context["private_callbacks"])):
+        raise PydanticCustomError("callback_url", "{fault}", {"fault": fault})
+    return url
 
 
 Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
@@ -98,6 +105,9 @@ class TaskSubmission(_Strict):
         Unique | None, BeforeValidator(_unique_options, json_schema_input_type=Unique | Literal[True] | None)
     ] = Field(None, description="Answer with the open task of the same key, or else of the same type and payload")
     tags: Annotated[list[Tag], Field(max_length=16), AfterValidator(_distinct)] = Field(default_factory=list)
+    callback_url: Annotated[str, Field(max_length=MAX_URL_CHARS), AfterValidator(_callable)] | None = Field(
+        None, description="http(s) URL that is told, with a signed POST, once the status is final"
+    )
 
 
 class BatchSubmission(_Strict):
@@ -106,8 +116,13 @@ class BatchSubmission(_Strict):
     tasks: Annotated[list[TaskSubmission], Field(max_length=MAX_BATCH)]
 
 
-def read_submission(body: Any, at: str = "") -> TaskSubmission:
-    """The submission that a JSON value stands for; `at` is the pointer to that value in the body.
+def read_submission(body: Any, at: str = "", *, private_callbacks: bool = False) -> TaskSubmission:
+    """The submission that a JSON value stands for.
+
+    Args:
+        body: The value.
+        at: The pointer to it in the request's body.
+        private_callbacks: Whether a callback_url may name an address of our own network.
 
     Raises:
         InvalidInputError: It is none; at most MAX_FAULTS faults are named.
@@ -119,7 +134,7 @@ def read_submission(body: Any, at: str = "") -> TaskSubmission:
         unknown = [key for key in body if key not in TaskSubmission.model_fields]
         raise InvalidInputError([(at + pointer([key]), _MESSAGES["extra_forbidden"]) for key in unknown[:MAX_FAULTS]])
     try:
-        return TaskSubmission.model_validate(body)
+        return TaskSubmission.model_validate(body, context={"private_callbacks": private_callbacks})
     except ValidationError as error:
         raise InvalidInputError(list(_faults_of(error, at))) from error
 

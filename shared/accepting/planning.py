@@ -66,6 +66,7 @@ def plan(
         unique=_unique_key(submission),
         idempotency=_idempotency_key(facts, index),
         request_id=facts.request_id,
+        callback_url=submission.callback_url,
     )
 
 

@@ -6,8 +6,12 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
+from shared.domain.callback import DELIVER_MAX_ATTEMPTS, DELIVER_TIMEOUT_S, DELIVER_TYPE
 from shared.domain.ring import Ring
+from shared.domain.status import FINAL, TaskStatus
 from shared.domain.task import TASK_COLUMNS, TaskRecord
+from shared.domain.task_type import SYSTEM_QUEUE
+from shared.models import sql_list
 
 #: The columns of `tasks`, for `RETURNING` and `SELECT` on the alias `t`.
 COLUMNS: Final = ", ".join(f"t.{name}" for name in TASK_COLUMNS)
@@ -25,10 +29,33 @@ BURY: Final = """
     ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, error = excluded.error, died_at = excluded.died_at
     RETURNING 1"""
 
+# PostgreSQL makes these ids itself only from version 18 on. A random one (version 4) becomes one of version 7: its
+# first six bytes give way to the time in milliseconds, and two bits turn the 4 into a 7.
+#: An SQL expression for a fresh id like those of `shared.ids`. Source: RFC 9562, section 5.7.
+NEW_ID: Final = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+    PLACING substring(int8send(CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)) FROM 3) FROM 1 FOR 6),
+    52, 1), 53, 1), 'hex')::uuid"""
+
+#: CTE part, by the name of `called`: the task that tells of each row of `moved` which is final and has a
+#: callback_url. `ring_due_and_called` rings for it.
+CALL_BACK: Final = f"""
+    INSERT INTO tasks (id, type, queue, priority, status, attempt, attempts_before, max_attempts, timeout_s, payload,
+                       errors, tags, created_at, queued_at, cancel_requested, parent_id, request_id, version)
+    SELECT {NEW_ID}, '{DELIVER_TYPE}', '{SYSTEM_QUEUE}', 'normal', '{TaskStatus.QUEUED}', 0, 0,
+           {DELIVER_MAX_ATTEMPTS}, {DELIVER_TIMEOUT_S},
+           json_build_object('task_id', m.id, 'status', m.status, 'attempt', m.attempt,
+                             'finished_at', m.finished_at)::text,
+           '{{}}', '{{}}', now(), now(), false, m.id, m.request_id, 1
+    FROM moved m WHERE m.callback_url IS NOT NULL AND m.status IN ({sql_list(FINAL)})
+    RETURNING id, parent_id, queue, priority"""
+
 
 @dataclass(slots=True)
 class Moved:
-    """What a move of tasks did: the rows as they are now, and the doorbells it left in the outbox."""
+    """What a move of tasks did: the rows as they are now, and the doorbells it left in the outbox.
+
+    Among the doorbells are those of the callbacks that it brought about.
+    """
 
     tasks: list[TaskRecord] = field(default_factory=list)
     rings: list[Ring] = field(default_factory=list)
@@ -42,8 +69,24 @@ def ring_due(*, due_in: str) -> str:
     RETURNING id, task_id"""
 
 
+def ring_due_and_called(*, due_in: str) -> str:
+    """CTE part: as `ring_due`, and a doorbell for each callback in `called` too."""
+    return f"""
+    INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
+    SELECT d.id, d.attempt, d.queue, d.priority, now() + {due_in} FROM (
+        SELECT m.id, m.attempt + 1, m.queue, m.priority FROM moved m WHERE m.status = 'queued'
+        UNION ALL SELECT c.id, 1, c.queue, c.priority FROM called c) AS d(id, attempt, queue, priority)
+    RETURNING id, task_id"""
+
+
 #: Selects what a statement with the CTEs `moved` and `rung` did; read it with `moved_from`.
-SELECT_MOVED: Final = f"SELECT r.id AS outbox_id, {COLUMNS} FROM moved t LEFT JOIN rung r ON r.task_id = t.id"
+SELECT_MOVED: Final = (
+    f"SELECT r.id AS outbox_id, NULL AS callback_id, {COLUMNS} FROM moved t LEFT JOIN rung r ON r.task_id = t.id"
+)
+#: The same for a statement with the CTE `called` besides. A row is queued or final, so it has one doorbell at most.
+SELECT_MOVED_AND_CALLED: Final = f"""
+    SELECT r.id AS outbox_id, c.id AS callback_id, {COLUMNS}
+    FROM moved t LEFT JOIN called c ON c.parent_id = t.id LEFT JOIN rung r ON r.task_id = coalesce(c.id, t.id)"""
 
 
 def task_from(row: Row[Any] | Sequence[Any]) -> TaskRecord:
@@ -52,11 +95,13 @@ def task_from(row: Row[Any] | Sequence[Any]) -> TaskRecord:
 
 
 def moved_from(rows: Iterable[Row[Any]]) -> Moved:
-    """The records and rings of rows that came from `SELECT_MOVED`."""
+    """The records and rings of rows that came from `SELECT_MOVED` or `SELECT_MOVED_AND_CALLED`."""
     moved = Moved()
     for row in rows:
-        outbox_id, task = row[0], task_from(row[1:])
+        outbox_id, callback_id, task = row[0], row[1], task_from(row[2:])
         moved.tasks.append(task)
-        if outbox_id is not None:
+        if callback_id is not None:
+            moved.rings.append(Ring(outbox_id, callback_id, 1, SYSTEM_QUEUE, "normal"))
+        elif outbox_id is not None:
             moved.rings.append(Ring(outbox_id, task.id, task.attempt + 1, task.queue, task.priority))
     return moved

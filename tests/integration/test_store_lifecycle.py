@@ -657,7 +657,7 @@ async def test_two_rescuers_rescue_each_task_once(store: Store) -> None:
 async def test_what_waits_is_cancelled_at_once(store: Store, status: TaskStatus) -> None:
     task_id = await IN_STATUS[status](store)
 
-    task = await store.lifecycle.cancel(task_id)
+    [task] = (await store.lifecycle.cancel(task_id)).tasks
 
     assert task.status == "cancelled"
     assert task.finished_at is not None
@@ -667,7 +667,7 @@ async def test_what_waits_is_cancelled_at_once(store: Store, status: TaskStatus)
 async def test_what_runs_is_asked_to_end(store: Store) -> None:
     task_id = await running(store)
 
-    task = await store.lifecycle.cancel(task_id)
+    [task] = (await store.lifecycle.cancel(task_id)).tasks
 
     assert (task.status, task.cancel_requested, task.finished_at) == ("running", True, None)
     assert [here.cancel_requested for here in await beat(store, "a")] == [True]
@@ -694,8 +694,9 @@ async def test_a_cancel_and_a_claim_at_once_agree_on_what_happened(store: Store)
     for _ in range(10):
         task_id = await queued(store)
 
-        claimed, task = await at_once(claim(store, task_id), store.lifecycle.cancel(task_id))
+        claimed, moved = await at_once(claim(store, task_id), store.lifecycle.cancel(task_id))
 
+        [task] = moved.tasks
         assert bool(claimed) == (task.status == "running")
         assert task.cancel_requested
 
