@@ -2,7 +2,7 @@
 
 Besides the members of the RFC there is `code`, which clients may rely on. A 422 has `errors`, a list of
 `{pointer, message}`. A pointer that is empty or begins with `/` is a JSON pointer into the body (RFC 6901), one
-that begins with `?` names a query parameter, and any other is the name of a header.
+that begins with `?` names a query parameter, and any other is the name of a header or of a part of the path.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,9 +32,14 @@ RETRY_SOON: Final[Mapping[str, str]] = {"Retry-After": "2"}
 _STATUSES: Final[Mapping[type[TaskmillError], int]] = {
     errors.TaskNotFoundError: 404,
     errors.DeadLetterNotFoundError: 404,
+    errors.QueueNotFoundError: 404,
+    errors.WorkerNotFoundError: 404,
     errors.IllegalMoveError: 409,
     errors.UniqueConflictError: 409,
     errors.NotReplayableError: 409,
+    errors.KeyNotFoundError: 404,
+    errors.KeyNameTakenError: 409,
+    errors.KeyNotStoredError: 409,
     errors.IdempotencyConflictError: 422,
     errors.InvalidInputError: 422,
     errors.JsonError: 422,
@@ -65,7 +70,9 @@ _TITLES: Final[Mapping[str, str]] = {
 class FaultView(BaseModel):
     """One fault of a request."""
 
-    pointer: str = Field(description="`/payload/n` in the body, `?name` in the query, or the name of a header")
+    pointer: str = Field(
+        description="`/payload/n` in the body, `?name` in the query, or the name of a header or of a part of the path"
+    )
     message: str
 
 
@@ -174,7 +181,7 @@ def _place(location: Sequence[str | int]) -> str:
     match location:
         case ("query", name, *_):
             return f"?{name}"
-        case ("header", name, *_):
+        case ("header" | "path", name, *_):
             return str(name)
         case ("body", *parts):
             return pointer(parts)

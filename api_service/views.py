@@ -170,6 +170,7 @@ class QueueView(BaseModel):
     failed: int
     consumers: int
     paused: bool
+    paused_at: datetime | None = Field(description="From when on no task of it was started")
     oldest_queued_seconds: float | None
     rates: RatesView
 
@@ -187,7 +188,14 @@ class WorkerView(BaseModel):
     version: str
     healthy: bool
     stopping: bool
+    draining: bool = Field(description="Whether it was told to take nothing more")
     stale: bool
+
+
+class PurgedView(BaseModel):
+    """How many tasks a purge has cancelled."""
+
+    purged: int
 
 
 class DeadLetterView(BaseModel):

@@ -18,6 +18,9 @@ log = structlog.get_logger(__name__)
 #: Seconds that a document of a task that will still move is kept: a cache that missed an update heals by then.
 LIVE_TTL_S: Final = 3.0
 
+#: A signal that is about no task.
+_NO_TASK: Final = UUID(int=0)
+
 _COUNTED: Final = {
     TaskStatus.SUCCEEDED: "succeeded",
     TaskStatus.FAILED: "failed",
@@ -60,6 +63,10 @@ class News:
     async def signal_cancel(self, task_id: UUID) -> None:
         """Tell the workers at once that a running task is to end; their heartbeats learn it in any case."""
         await self._survive(lambda: self._events.signal_cancel([task_id]))
+
+    async def hurry_workers(self) -> None:
+        """Have the workers ask at once what PostgreSQL wants of them; their heartbeats do so in any case."""
+        await self._survive(lambda: self._events.signal_cancel([_NO_TASK]))
 
     def entry(self, task: TaskRecord) -> Entry:
         """The task's document as the cache keeps it."""

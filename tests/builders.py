@@ -200,7 +200,7 @@ async def beat(store: Store, worker: str, *, stopping: bool = False, **fields: A
         "stale_after_s": STALE_S,
     }
     info = WorkerInfo(id=worker, **{**facts, **fields})
-    return await store.workers.beat(info, running=0, healthy=True, stopping=stopping)
+    return (await store.workers.beat(info, running=0, healthy=True, stopping=stopping)).running
 
 
 async def steady(store: Store, worker: str) -> None:

@@ -91,6 +91,8 @@ class QueueConsumer:
         self._subscription = await self._broker.subscribe(
             self.queue, prefetch=self._concurrency, on_delivery=self._on_delivery
         )
+        if self._stopping:
+            await self._subscription.close()
         while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
@@ -108,6 +110,24 @@ class QueueConsumer:
         with suppress(TimeoutError):  # a claim is in flight, and PostgreSQL is away: what it took is rescued
             async with asyncio.timeout(_CLAIM_AT_STOP_S):
                 await self._stopped.wait()
+
+    async def drain(self) -> None:
+        """Take nothing more, and hand back what was delivered and not claimed: the broker stays open.
+
+        Returns when that is done, which is never while PostgreSQL is away.
+        """
+        self._stopping = True
+        self._wake.set()
+        if self._subscription is not None:
+            await self._subscription.close()
+        await self._stopped.wait()
+        backlog, self._backlog = list(self._backlog), deque()
+        due = [entry for entry, _ in backlog]
+        if due:
+            # Through the outbox, not by nack: that would count towards the delivery limit.
+            await self._store.database.persist(lambda: self._store.outbox.ring_queued(due))
+        for _, bundle in backlog:
+            bundle.settle_one()
 
     # The way of a delivery ..........................................................
 

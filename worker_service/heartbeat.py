@@ -2,17 +2,17 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
 from shared.errors import DatabaseUnavailableError
 from shared.store.database import Database
-from shared.store.workers import RunningHere, WorkerInfo, Workers
+from shared.store.workers import Orders, WorkerInfo, Workers
 
 log = structlog.get_logger(__name__)
 
-OnBeat = Callable[[Sequence[RunningHere]], None]
+OnBeat = Callable[[Orders], None]
 
 
 class Heartbeat:
@@ -23,7 +23,7 @@ class Heartbeat:
         info: What the worker says of itself.
         interval_s: Pause between two beats, in seconds.
         running: How many attempts run here; called in the heartbeat's thread.
-        on_beat: Called on the event loop with what runs here by the record, after each beat that got through.
+        on_beat: Called on the event loop with what is asked of the worker, after each beat that got through.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Heartbeat:
         #: Set by the supervisor; told with each beat.
         self.healthy = True
         self.leaving = False
+        self.draining = False
 
     async def start(self) -> None:
         """Begin, and return when the first beat got through: before that nothing may be claimed."""
@@ -81,8 +82,12 @@ class Heartbeat:
 
     async def _beat(self, workers: Workers) -> None:
         try:
-            rows = await workers.beat(
-                self._info, running=self._running(), healthy=self.healthy, stopping=self.leaving
+            orders = await workers.beat(
+                self._info,
+                running=self._running(),
+                healthy=self.healthy,
+                stopping=self.leaving,
+                draining=self.draining,
             )
         except DatabaseUnavailableError as error:
             if not self._away:
@@ -94,14 +99,14 @@ class Heartbeat:
             if self._away:
                 log.info("heartbeat_resumed")
             self._away = False
-            self._call_home(rows)
+            self._call_home(orders)
 
-    def _call_home(self, rows: Sequence[RunningHere]) -> None:
+    def _call_home(self, orders: Orders) -> None:
         assert self._home is not None
         if self._home.is_closed():
             return
         self._home.call_soon_threadsafe(self._first.set)
-        self._home.call_soon_threadsafe(self._on_beat, rows)
+        self._home.call_soon_threadsafe(self._on_beat, orders)
 
     async def _pause(self) -> None:
         assert self._wake is not None

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import structlog
 
+from shared.artifacts import ArtifactStore
 from shared.broker.base import Broker
 from shared.domain.task_type import TaskTypeInfo
 from shared.errors import DatabaseUnavailableError
@@ -19,11 +20,13 @@ from shared.news import News
 from shared.publisher import Publisher
 from shared.startup import settle_heap, unless
 from shared.store.store import Store
-from shared.store.workers import RunningHere, WorkerInfo
+from shared.store.workers import Orders, WorkerInfo
 from shared.version import VERSION
 from worker_service.collector import Collector
 from worker_service.consumer import QueueConsumer
 from worker_service.executor import STOP_GRACE_S, Executor
+from worker_service.files import WorkerFiles
+from worker_service.finding import ArtifactFinder, Lookups
 from worker_service.finisher import Finisher
 from worker_service.heartbeat import Heartbeat
 from worker_service.loops.base import PeriodicLoop
@@ -37,6 +40,7 @@ from worker_service.loops.retention import Retention
 from worker_service.process_pool import HandlerProcesses, Setup
 from worker_service.registry import Registry
 from worker_service.running import StopReason
+from worker_service.scratch import Scratch
 from worker_service.submitting import HandlerSubmissions
 from worker_service.system import System
 
@@ -81,6 +85,7 @@ class Supervisor:
         events: Events,
         news: News,
         publisher: Publisher,
+        artifacts: ArtifactStore,
         registry: Registry,
     ) -> None:
         self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
@@ -89,10 +94,14 @@ class Supervisor:
         self._events = events
         self._registry = registry
         self._finisher = Finisher(store=store, news=news, publisher=publisher, worker_id=self.worker_id)
+        self._artifacts = artifacts
+        self._scratch = Scratch()
+        finder = ArtifactFinder(store)
         self._processes = HandlerProcesses(
             options.processes or os.cpu_count() or 1,
-            Setup(tuple(options.modules), options.log_format, options.log_level, self.worker_id),
+            Setup(tuple(options.modules), options.log_format, options.log_level, self.worker_id, artifacts.url),
             lambda *report: self._executor.progress_from_process(*report),
+            Lookups(finder),
         )
         self._executor = Executor(
             worker_id=self.worker_id,
@@ -100,7 +109,8 @@ class Supervisor:
             threads=sum(options.queues.values()),
             on_report=self._finisher.add,
             submissions=HandlerSubmissions(store, publisher),
-            system=System(store=store, broker=broker, publisher=publisher, news=news),
+            system=System(store=store, broker=broker, publisher=publisher, news=news, artifacts=artifacts),
+            files=WorkerFiles(artifacts, finder, self._scratch),
         )
         self._heartbeat = Heartbeat(
             options.database_url,
@@ -136,6 +146,7 @@ class Supervisor:
         """Work until `stop` is set; then wait for what runs, or hand it back at once when `hurry` is set too."""
         if not await unless(stop, self._announce()):
             return
+        await asyncio.to_thread(self._open_scratch)
         self._start_tasks()
         settle_heap()
         log.info("worker_started", worker=self.worker_id, queues=dict(self._options.queues))
@@ -147,6 +158,12 @@ class Supervisor:
         await self._store.database.persist(lambda: self._store.task_types.announce(types))
         await self._store.database.persist(lambda: self._store.queues.name(list(self._options.queues)))
         await self._heartbeat.start()
+
+    def _open_scratch(self) -> None:
+        try:
+            self._scratch.open()
+        except OSError as error:  # only those that want a folder will miss it
+            log.warning("no_folder_for_temporary_files", reason=str(error))
 
     def has_stuck_handlers(self) -> bool:
         """Whether a handler still runs that nobody can stop: the process must not wait for it."""
@@ -170,9 +187,9 @@ class Supervisor:
 
     # Signals ........................................................................
 
-    def _on_beat(self, rows: Sequence[RunningHere]) -> None:
+    def _on_beat(self, orders: Orders) -> None:
         """Hold the record against what runs here: end what was cancelled, and what is no longer ours."""
-        recorded = {(row.task_id, row.attempt): row.cancel_requested for row in rows}
+        recorded = {(row.task_id, row.attempt): row.cancel_requested for row in orders.running}
         for running in self._executor:
             cancel_requested = recorded.get((running.task.id, running.task.attempt))
             if cancel_requested:
@@ -180,9 +197,18 @@ class Supervisor:
             elif cancel_requested is None and running.seen_in_record:
                 self._executor.stop(running, StopReason.LOST)
             running.seen_in_record = running.seen_in_record or cancel_requested is not None
+        if orders.drain and not (self._heartbeat.draining or self._heartbeat.leaving):
+            self._heartbeat.draining = True
+            self._spawn(self._drain(), "drain")
+
+    async def _drain(self) -> None:
+        """Take nothing more. What runs goes on, and so do the loops: the process stays until it is stopped."""
+        log.info("worker_draining", worker=self.worker_id, running=len(self._executor))
+        await asyncio.gather(*(consumer.drain() for consumer in self._consumers))
+        log.info("worker_drained", worker=self.worker_id, running=len(self._executor))
 
     async def _listen_for_cancels(self) -> None:
-        # A signal only hurries the heartbeat: what is to be cancelled stands in PostgreSQL.
+        # A signal only hurries the heartbeat: what is to be cancelled, or to drain, stands in PostgreSQL.
         async for _ in self._events.cancel_signals():
             self._heartbeat.beat_now()
 
@@ -190,7 +216,8 @@ class Supervisor:
         """Liveness means consuming: connected but deaf is unhealthy."""
         while True:
             await asyncio.sleep(1)
-            self._heartbeat.healthy = all(consumer.consuming for consumer in self._consumers)
+            is_consuming = all(consumer.consuming for consumer in self._consumers)
+            self._heartbeat.healthy = is_consuming or self._heartbeat.draining
 
     # Stopping .......................................................................
 
@@ -204,6 +231,7 @@ class Supervisor:
         await self._hand_back()
         await self._stop_tasks()
         await self._processes.close()
+        await asyncio.to_thread(self._scratch.close)
         await self._heartbeat.stop()
         await self._leave()
         log.info("worker_stopped", worker=self.worker_id)
@@ -271,7 +299,7 @@ class Supervisor:
                 older_than_s=options.reconcile_after_s,
                 interval_s=min(5.0, options.reconcile_after_s),
             ),
-            Retention(store, days=options.retention_days),
+            Retention(store, self._artifacts, days=options.retention_days),
             ReportProgress(store.lifecycle, self._executor, news, self.worker_id),
         ]
 

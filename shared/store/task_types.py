@@ -37,7 +37,7 @@ class TaskTypes:
             return {info.name: info for info in map(_type_from, (row.announcement for row in rows))}
 
     async def live_workers(self) -> dict[str, int]:
-        """How many live workers know each type."""
+        """How many live workers, draining ones left out, know each type."""
         async with self._database.read() as connection:
             return {row.type: row.workers for row in await connection.execute(_LIVE_WORKERS)}
 
@@ -55,5 +55,5 @@ _ANNOUNCE: Final = text("""
 
 _LIVE_WORKERS: Final = text("""
     SELECT type, count(*) AS workers FROM workers w, unnest(w.types) AS type
-    WHERE w.heartbeat_at > now() - make_interval(secs => w.stale_after_s) AND NOT w.stopping
+    WHERE w.heartbeat_at > now() - make_interval(secs => w.stale_after_s) AND NOT w.stopping AND NOT w.drain_requested
     GROUP BY type""")

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
+from shared.errors import WorkerNotFoundError
 from shared.store.database import Database
 
 
@@ -27,7 +28,7 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker as others see it."""
+    """A worker as others see it. `draining`: it takes nothing more, and will until it is restarted."""
 
     id: str
     host: str
@@ -39,6 +40,7 @@ class WorkerView:
     heartbeat: datetime
     healthy: bool
     stopping: bool
+    draining: bool
     stale: bool
 
 
@@ -50,18 +52,29 @@ class RunningHere(NamedTuple):
     cancel_requested: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a worker learns with its heartbeat.
+
+    Attributes:
+        running: What runs here by the record: whose end was asked for, and, by what is missing, what was taken away.
+        drain: Whether it is to take nothing more.
+    """
+
+    running: list[RunningHere]
+    drain: bool
+
+
 class Workers:
     """The table `workers`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def beat(self, info: WorkerInfo, *, running: int, healthy: bool, stopping: bool) -> list[RunningHere]:
-        """Say that the worker is alive.
-
-        Returns:
-            What runs here by the record: whose end was asked for, and, by what is missing, what was taken away.
-        """
+    async def beat(
+        self, info: WorkerInfo, *, running: int, healthy: bool, stopping: bool, draining: bool = False
+    ) -> Orders:
+        """Say that the worker is alive, and learn what is asked of it."""
         async with self._database.read() as connection:
             rows = await connection.execute(
                 _BEAT,
@@ -76,9 +89,23 @@ class Workers:
                     "running": running,
                     "healthy": healthy,
                     "stopping": stopping,
+                    "draining": draining,
                 },
             )
-            return [RunningHere(*row) for row in rows]
+            told = list(rows)
+        return Orders([RunningHere(*row[1:]) for row in told if row.id is not None], told[0].drain_requested)
+
+    async def drain(self, worker_id: str) -> WorkerView:
+        """Ask a worker to take nothing more; it learns that with its next heartbeat.
+
+        Raises:
+            WorkerNotFoundError: No such worker.
+        """
+        async with self._database.read() as connection:
+            row = (await connection.execute(_DRAIN, {"id": worker_id})).one_or_none()
+        if row is None:
+            raise WorkerNotFoundError(worker_id)
+        return _view_from(row)
 
     async def leave(self, worker_id: str) -> None:
         """Forget a worker that has stopped. What it still ran, if anything, is rescued at once."""
@@ -98,31 +125,38 @@ class Workers:
     async def all(self) -> list[WorkerView]:
         """Every worker that has not left, the newest first."""
         async with self._database.read() as connection:
-            rows = await connection.execute(_ALL)
-            return [
-                WorkerView(
-                    row.id, row.host, row.pid, row.version, orjson.loads(row.queues), row.running, row.started_at,
-                    row.heartbeat_at, row.healthy, row.stopping, row.stale,
-                )
-                for row in rows
-            ]  # fmt: skip
+            return [_view_from(row) for row in await connection.execute(_ALL)]
 
 
-# PostgreSQL's clock alone decides what is stale, so that the clocks of the hosts don't matter.
+def _view_from(row: Row[Any]) -> WorkerView:
+    return WorkerView(
+        row.id, row.host, row.pid, row.version, orjson.loads(row.queues), row.running, row.started_at,
+        row.heartbeat_at, row.healthy, row.stopping, row.drain_requested, row.stale,
+    )  # fmt: skip
+
+
+# PostgreSQL's clock alone decides what is stale, so that the clocks of the hosts don't matter. What the worker says
+# of its draining only matters where its row was forgotten meanwhile: no beat takes the request back.
 _BEAT: Final = text("""
     WITH beat AS (
-        INSERT INTO workers AS w (id, host, pid, version, queues, types, running, healthy, stopping, started_at,
-                                  heartbeat_at, steady_since, stale_after_s)
-        VALUES (:id, :host, :pid, :version, :queues, CAST(:types AS text[]), :running, :healthy, :stopping, now(),
-                now(), now(), :stale_after_s)
+        INSERT INTO workers AS w (id, host, pid, version, queues, types, running, healthy, stopping,
+                                  drain_requested, started_at, heartbeat_at, steady_since, stale_after_s)
+        VALUES (:id, :host, :pid, :version, :queues, CAST(:types AS text[]), :running, :healthy, :stopping,
+                :draining, now(), now(), now(), :stale_after_s)
         ON CONFLICT (id) DO UPDATE
         SET running = excluded.running, healthy = excluded.healthy, stopping = excluded.stopping,
             queues = excluded.queues, types = excluded.types,
             steady_since = CASE WHEN now() - w.heartbeat_at > make_interval(secs => w.stale_after_s / 2)
                                 THEN now() ELSE w.steady_since END,
             heartbeat_at = now()
+        RETURNING drain_requested
     )
-    SELECT id, attempt, cancel_requested FROM tasks WHERE status = 'running' AND worker = :id""")
+    SELECT b.drain_requested, t.id, t.attempt, t.cancel_requested
+    FROM beat b LEFT JOIN tasks t ON t.status = 'running' AND t.worker = :id""")
+
+_DRAIN: Final = text("""
+    UPDATE workers w SET drain_requested = true WHERE w.id = :id
+    RETURNING w.*, w.heartbeat_at < now() - make_interval(secs => w.stale_after_s) AS stale""")
 
 _FORGET_LOST: Final = text("""
     DELETE FROM workers w WHERE w.heartbeat_at < now() - make_interval(secs => :older_than_s)

@@ -65,6 +65,7 @@ async def test_workers_are_listed(api: ApiUnderTest) -> None:
         "version": "1",
         "healthy": True,
         "stopping": False,
+        "draining": False,
         "stale": False,
     }
 
@@ -91,6 +92,7 @@ async def test_queues_are_listed_with_figures_and_rates(api: ApiUnderTest) -> No
         "failed": 1,
         "consumers": 1,
         "paused": False,
+        "paused_at": None,
     }
     assert rates["submitted"] > rates["failed"] > 0
     assert rates["succeeded"] == rates["retried"] == 0
