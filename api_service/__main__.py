@@ -64,6 +64,7 @@ async def _serve(settings: ApiSettings) -> None:
             services,
             max_body_bytes=settings.max_body_bytes,
             max_batch_body_bytes=settings.max_batch_body_bytes,
+            private_callbacks=settings.webhook_allow_private == "on",
         )
         await Server(app, host=settings.api_host, port=settings.api_port).serve()
     log.info("api_stopped")

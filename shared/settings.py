@@ -10,6 +10,9 @@ import dotenv
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.domain.mail import parse_mail_server, parse_mailbox
+from shared.domain.signing import parse_secrets
+from shared.artifacts import require_artifacts_url
 from shared.domain.task_type import DEFAULT_QUEUE, DEFAULT_TIMEOUT_S, QUEUE_PATTERN
 from shared.errors import SettingsError
 
@@ -56,10 +59,33 @@ class ServiceSettings(DatabaseSettings, LoggingSettings):
     startup_timeout_seconds: Seconds = Field(
         60, description="how long a starting process waits for PostgreSQL and its schema"
     )
+    artifacts_url: str = Field(
+        "",
+        description="where files are kept: `file:///folder` or `s3://bucket/prefix`, the same for API and workers;"
+        " unset: the folder `data/artifacts`, embedded `artifacts` in DATA_DIR",
+    )
     result_ttl: Seconds = Field(3600, description="seconds that the status of a succeeded task stays in Redis")
     failure_ttl: Seconds = Field(
         30, description="seconds that other final statuses, which may be retried, stay there"
     )
+    webhook_allow_private: Literal["on", "off"] = Field(
+        "off", description="`on` lets a callback_url lead to private and loopback addresses"
+    )
+
+    @property
+    def artifacts_at(self) -> str:
+        """The address of the artifact store."""
+        return self.artifacts_url or self._artifacts_folder().resolve().as_uri()
+
+    def _artifacts_folder(self) -> Path:
+        return Path("data", "artifacts")
+
+    @field_validator("artifacts_url")
+    @classmethod
+    def _artifacts_can_be_kept(cls, value: str) -> str:
+        if value:
+            require_artifacts_url(value)
+        return value
 
 
 class ApiSettings(ServiceSettings):
@@ -73,6 +99,9 @@ class ApiSettings(ServiceSettings):
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="largest request body; more is answered 413")
     max_batch_body_bytes: int = Field(
         32 * 1024 * 1024, ge=1024, description="largest body of POST /tasks/batch; more is answered 413"
+    )
+    max_artifact_bytes: int = Field(
+        256 * 1024 * 1024, ge=1024, description="largest file of POST /artifacts; more is answered 413"
     )
 
 
@@ -101,6 +130,35 @@ class WorkerSettings(ServiceSettings):
     )
     retention_days: Seconds = Field(7, description="days that final tasks are kept")
 
+    webhook_secret: str = Field(
+        "",
+        description="`whsec_…`, signs webhooks; several for a change of secrets; without it they are not signed",
+    )
+    smtp_url: str = Field(
+        "", description="mail server: `smtp://USER:PASSWORD@HOST:587` or `smtps://…`; without it no mail is sent"
+    )
+    smtp_from: str = Field("", description="sender of mail that names none: `Shop <shop@example.org>`")
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _secrets_can_be_read(cls, value: str) -> str:
+        parse_secrets(value)
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server_can_be_read(cls, value: str) -> str:
+        if value:
+            parse_mail_server(value)
+        return value
+
+    @field_validator("smtp_from")
+    @classmethod
+    def _sender_can_be_read(cls, value: str) -> str:
+        if value:
+            parse_mailbox(value)
+        return value
+
     @field_validator("worker_queues")
     @classmethod
     def _queues_can_be_read(cls, value: str) -> str:
@@ -113,6 +171,9 @@ class EmbeddedSettings(ApiSettings, WorkerSettings):
 
     log_format: Literal["json", "console"] = Field("console", description="`json` for machines, `console` for people")
     data_dir: Path = Field(Path("data"), description="folder that keeps the data of the embedded mode")
+
+    def _artifacts_folder(self) -> Path:
+        return self.data_dir / "artifacts"
 
 
 ALL_SETTINGS: Final = (ApiSettings, WorkerSettings, EmbeddedSettings)
