@@ -4,15 +4,14 @@ The models describe the fields for Swagger UI too. Nothing is converted on the w
 either, and a field nobody knows is a fault rather than ignored.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from shared.accepting.faults import MAX_FAULTS, Fault, pointer
 from shared.accepting.moments import Moment
+from shared.accepting.strict import Strict, read_strict
 from shared.domain.callback import MAX_URL_CHARS, callback_url_fault
 from shared.domain.task_type import QUEUE_PATTERN
 from shared.errors import InvalidInputError
@@ -22,8 +21,6 @@ MAX_BATCH: Final = 10_000
 
 _YEAR_S: Final = 366 * 86400.0
 _WEEK_S: Final = 7 * 86400.0
-
-_MESSAGES: Final = {"missing": "is required", "extra_forbidden": "is not a field that is known here"}
 
 
 def _printable(text: str) -> str:
@@ -61,11 +58,7 @@ def _callable(url: str, info: ValidationInfo) -> str:
 Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Unique(_Strict):
+class Unique(Strict):
     """At most one open task with this key; without a key, with this type and payload."""
 
     key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -74,7 +67,7 @@ class Unique(_Strict):
     )
 
 
-class TaskSubmission(_Strict):
+class TaskSubmission(Strict):
     """A task to run."""
 
     type: Annotated[str, Field(min_length=1, max_length=200)] = Field(
@@ -110,7 +103,7 @@ class TaskSubmission(_Strict):
     )
 
 
-class BatchSubmission(_Strict):
+class BatchSubmission(Strict):
     """Tasks that are accepted together or not at all."""
 
     tasks: Annotated[list[TaskSubmission], Field(max_length=MAX_BATCH)]
@@ -127,16 +120,7 @@ def read_submission(body: Any, at: str = "", *, private_callbacks: bool = False)
     Raises:
         InvalidInputError: It is none; at most MAX_FAULTS faults are named.
     """
-    if not isinstance(body, dict):
-        raise InvalidInputError([(at, "must be a JSON object")])
-    # Pydantic would make a fault of each: a megabyte of unknown fields must not cost a second.
-    if len(body) > len(TaskSubmission.model_fields):
-        unknown = [key for key in body if key not in TaskSubmission.model_fields]
-        raise InvalidInputError([(at + pointer([key]), _MESSAGES["extra_forbidden"]) for key in unknown[:MAX_FAULTS]])
-    try:
-        return TaskSubmission.model_validate(body, context={"private_callbacks": private_callbacks})
-    except ValidationError as error:
-        raise InvalidInputError(list(_faults_of(error, at))) from error
+    return read_strict(TaskSubmission, body, at, context={"private_callbacks": private_callbacks})
 
 
 def read_batch(body: Any) -> list[Any]:
@@ -151,8 +135,3 @@ def read_batch(body: Any) -> list[Any]:
     if len(tasks) > MAX_BATCH:
         raise InvalidInputError([("/tasks", f"has {len(tasks)} tasks, {MAX_BATCH} are allowed")])
     return tasks
-
-
-def _faults_of(error: ValidationError, at: str) -> Iterator[Fault]:
-    for fault in error.errors(include_url=False, include_input=False, include_context=False):
-        yield at + pointer(fault["loc"]), _MESSAGES.get(fault["type"], fault["msg"])
