@@ -1,7 +1,8 @@
 """What a handler may ask and say while it runs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from shared.domain.task import progress_json
 from shared.errors import TaskmillError
 from shared.jsontext import printable
 from worker_service.errors import SoftTimeout, Stopped
+from worker_service.files import AttemptFiles, Data, Nothing
+from worker_service.marking import Marks, require_mark
 from worker_service.system import System
 
 #: Characters of a progress message. A report stays below PIPE_BUF (4096 bytes), so that a process that is
@@ -56,6 +59,8 @@ class TaskContext:
         report_progress: ReportProgress,
         submit: Submit | None = None,
         system: System | None = None,
+        marks: Marks | None = None,
+        files: AttemptFiles | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.task_id = task_id
@@ -66,6 +71,8 @@ class TaskContext:
         self._report_progress = report_progress
         self._submit = submit
         self._system = system
+        self._marks = marks
+        self._files = files
         self._loop = loop
 
     @property
@@ -107,7 +114,45 @@ class TaskContext:
         """
         whole = None if total is None else float(total)
         self._report_progress(progress_json(float(done), whole, printable(message, _MESSAGE_CHARS)))
-        return _Breath()
+        return Nothing()
+
+    def artifact(self, name: str, data: Data, media_type: str | None = None) -> Awaitable[None]:
+        """Keep a file with the task, which shows it under `artifacts` once this attempt has ended.
+
+        In `def` handlers it is stored when this returns. `async def` handlers may await it; what they don't
+        await is stored before the attempt counts as ended. A second one of the same name replaces the first.
+
+        Args:
+            name: 1 to 200 printable characters, no slash, no dot at the beginning.
+            data: Bytes, or the Path of a file, which is streamed.
+            media_type: Like `text/csv`; None for what the name's ending says.
+
+        Raises:
+            Permanent: The name or the media type can't be one.
+            ArtifactsUnavailableError: The artifact store can't be reached; the attempt should fail for it.
+        """
+        return self._require_files().keep(name, data, media_type)
+
+    async def fetch(self, source: str) -> Path:
+        """A copy of an artifact in the folder of this attempt.
+
+        Args:
+            source: The `artifact_id` of an upload, or an `href` as the API shows it.
+
+        Raises:
+            Permanent: There is no such artifact.
+            ArtifactsUnavailableError: The artifact store can't be reached; the attempt should fail for it.
+        """
+        return await asyncio.to_thread(self._require_files().fetch, source)
+
+    def fetch_blocking(self, source: str) -> Path:
+        """`fetch` for `def` handlers, those in processes included."""
+        return self._require_files().fetch(source)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for the temporary files of this attempt; it is removed when the attempt is over."""
+        return self._require_files().scratch
 
     async def submit(self, type: str, payload: Any = None, **options: Any) -> UUID:
         """Store a new task that has this one as its parent; accepted for good when this returns.
@@ -130,6 +175,34 @@ class TaskContext:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(self.submit(type, payload, **options), self._loop).result()
 
+    async def mark(self, mark: str) -> None:
+        """Remember for all attempts of this task that a step is done; stored for good when this returns.
+
+        Args:
+            mark: What the step is known by within the task; 1 to 500 characters.
+
+        Raises:
+            TaskmillError: The handler runs in a process of the pool.
+        """
+        require_mark(mark)
+        await self._require_marks().add(mark)
+
+    async def marks(self) -> frozenset[str]:
+        """What this task has marked so far, in earlier attempts too: steps to leave out now."""
+        return await self._require_marks().all()
+
+    def mark_blocking(self, mark: str) -> None:
+        """`mark` for `def` handlers in threads."""
+        self._require_marks()
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(self.mark(mark), self._loop).result()
+
+    def marks_blocking(self) -> frozenset[str]:
+        """`marks` for `def` handlers in threads."""
+        self._require_marks()
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(self.marks(), self._loop).result()
+
     @property
     def system(self) -> System:
         """The worker's own services, for Taskmill's built-in tasks; an application's handler has no use for them.
@@ -141,14 +214,17 @@ class TaskContext:
             raise TaskmillError("this handler runs where the worker's services can't be reached")
         return self._system
 
+    def _require_files(self) -> AttemptFiles:
+        if self._files is None:
+            raise TaskmillError("this handler runs where there is no artifact store")
+        return self._files
+
+    def _require_marks(self) -> Marks:
+        if self._marks is None:
+            raise TaskmillError("a cpu=True handler can't mark steps: submit a task for each of them instead")
+        return self._marks
+
     def _require_submit(self) -> Submit:
         if self._submit is None:
             raise TaskmillError("a cpu=True handler can't submit tasks: return what is to follow")
         return self._submit
-
-
-class _Breath:
-    """Awaited, lets other handlers run; thrown away, does nothing."""
-
-    def __await__(self) -> Generator[Any, None, None]:
-        yield from asyncio.sleep(0).__await__()

@@ -8,8 +8,11 @@ from typing import Final, Protocol
 
 import structlog
 
+from shared.artifacts import ArtifactStore
 from shared.broker.rabbitmq import RabbitBroker
 from shared.cache.redis import RedisCache
+from shared.domain.mail import parse_mail_server, parse_mailbox
+from shared.domain.signing import parse_secrets
 from shared.domain.task_type import SYSTEM_QUEUE
 from shared.errors import BrokerUnavailableError, DatabaseUnavailableError, SchemaMissingError
 from shared.events.redis import RedisEvents
@@ -22,11 +25,13 @@ from shared.store.store import Store
 from worker_service.library import BUILT_IN
 from worker_service.registry import import_task_modules, registry
 from worker_service.supervisor import Supervisor, WorkerOptions
+from worker_service.system import Outbound
 
 log = structlog.get_logger(__name__)
 
-#: Tasks of `SYSTEM_QUEUE` that a worker runs at once unless WORKER_QUEUES names that queue.
-_SYSTEM_CONCURRENCY: Final = 10
+#: Tasks of `SYSTEM_QUEUE` that a worker runs at once unless WORKER_QUEUES names that queue. Most of them are webhooks
+#: that wait for a receiver: slow ones must not hold up the others.
+_SYSTEM_CONCURRENCY: Final = 50
 
 
 def worker_options(settings: WorkerSettings, database_url: str) -> WorkerOptions:
@@ -46,6 +51,16 @@ def worker_options(settings: WorkerSettings, database_url: str) -> WorkerOptions
         retention_days=settings.retention_days,
         log_format=settings.log_format,
         log_level=settings.log_level,
+        outbound=_outbound(settings),
+    )
+
+
+def _outbound(settings: WorkerSettings) -> Outbound:
+    return Outbound(
+        webhook_keys=parse_secrets(settings.webhook_secret),
+        private_callbacks=settings.webhook_allow_private == "on",
+        mail_server=parse_mail_server(settings.smtp_url) if settings.smtp_url else None,
+        mail_from=parse_mailbox(settings.smtp_from) if settings.smtp_from else None,
     )
 
 
@@ -71,6 +86,8 @@ class WorkerService:
         settings = self._settings
         options = worker_options(settings, settings.database_url)
         import_task_modules(options.modules)
+        if not options.outbound.webhook_keys:
+            log.warning("webhooks_unsigned", remedy="set WEBHOOK_SECRET, so that receivers can tell who calls them")
         stop, hurry = stop_on_signals()
 
         database = Database(settings.database_url, pool_size=settings.database_pool_size)
@@ -94,7 +111,14 @@ class WorkerService:
             await events.open()
             publisher.start()
             self._supervisor = Supervisor(
-                options, store=store, broker=broker, events=events, news=news, publisher=publisher, registry=registry
+                options,
+                store=store,
+                broker=broker,
+                events=events,
+                news=news,
+                publisher=publisher,
+                artifacts=ArtifactStore(settings.artifacts_at),
+                registry=registry,
             )
             await self._supervisor.run(stop, hurry)
         finally:

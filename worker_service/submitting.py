@@ -39,7 +39,7 @@ class HandlerSubmissions:
             {"type": type_, "payload": sent, **options}, private_callbacks=self._private_callbacks
         )
         known = await self._catalogue.get(submission.type)
-        task = plan(submission, known, RequestFacts(request_id=parent.request_id))
+        task = plan(submission, known, RequestFacts(parent.request_id, submitted_by=parent.submitted_by))
         child = replace(task, parent_id=parent.id)
         born = await self._store.database.persist(lambda: self._store.submissions.accept([child]))
         self._publisher.offer(born.rings)

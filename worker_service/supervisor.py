@@ -42,7 +42,7 @@ from worker_service.registry import Registry
 from worker_service.running import StopReason
 from worker_service.scratch import Scratch
 from worker_service.submitting import HandlerSubmissions
-from worker_service.system import System
+from worker_service.system import Outbound, System
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +66,7 @@ class WorkerOptions:
     retention_days: float
     log_format: str
     log_level: str
+    outbound: Outbound = Outbound()
 
 
 class Supervisor:
@@ -108,8 +109,17 @@ class Supervisor:
             processes=self._processes,
             threads=sum(options.queues.values()),
             on_report=self._finisher.add,
-            submissions=HandlerSubmissions(store, publisher),
-            system=System(store=store, broker=broker, publisher=publisher, news=news, artifacts=artifacts),
+            submissions=HandlerSubmissions(
+                store, publisher, private_callbacks=options.outbound.private_callbacks
+            ),
+            system=System(
+                store=store,
+                broker=broker,
+                publisher=publisher,
+                news=news,
+                artifacts=artifacts,
+                outbound=options.outbound,
+            ),
             files=WorkerFiles(artifacts, finder, self._scratch),
         )
         self._heartbeat = Heartbeat(

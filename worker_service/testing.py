@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -30,11 +30,27 @@ class Run:
         result: What the handler returned, as JSON would show it.
         progress: Every report, as clients would see it.
         submitted: The tasks it submitted.
+        marks: The steps it marked, in order.
     """
 
     result: Any = None
     progress: list[dict[str, Any]] = field(default_factory=list)
     submitted: list[Submitted] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _RecordedMarks:
+    """Marks in memory."""
+
+    earlier: frozenset[str]
+    run: Run
+
+    async def add(self, mark: str) -> None:
+        self.run.marks.append(mark)
+
+    async def all(self) -> frozenset[str]:
+        return self.earlier | frozenset(self.run.marks)
 
 
 @dataclass(slots=True)
@@ -51,6 +67,7 @@ def run_task(
     *,
     attempt: int = 1,
     signals: FakeSignals | None = None,
+    marks: Iterable[str] = (),
 ) -> Run:
     """Run one attempt of a task here and now; what the handler raises comes out as it is.
 
@@ -62,6 +79,7 @@ def run_task(
         payload: JSON-like, as a client would send it; None for `{}`.
         attempt: The number of the attempt that `ctx` shows.
         signals: What `ctx.cancelled` and `ctx.soft_timed_out` show.
+        marks: What earlier attempts have marked.
 
     Raises:
         TaskDefinitionError: The function has no `@task` decorator.
@@ -82,6 +100,7 @@ def run_task(
             signals=signals or FakeSignals(),
             report_progress=lambda text: run.progress.append(jsontext.loads(text)),
             submit=submit,
+            marks=_RecordedMarks(frozenset(marks), run),
             loop=asyncio.get_running_loop(),
         )
         sent = task_type.payload.validate_python(jsontext.loads(jsontext.dumps({} if payload is None else payload)))

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from shared.domain.artifact import artifact_key
 from shared.domain.status import FINAL
 from shared.domain.task import TaskRecord
 from shared.errors import TaskNotFoundError
@@ -40,6 +41,14 @@ class QueueFacts:
     type_known: bool
     ahead: int
     in_outbox_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many tasks are no more, and the keys of their files."""
+
+    tasks: int
+    artifact_keys: list[str]
 
 
 class Tasks:
@@ -105,22 +114,24 @@ class Tasks:
             ).one()
         return QueueFacts(*row)
 
-    async def forget(self, *, older_than_days: float, limit: int) -> int:
-        """Delete at most `limit` final tasks that ended so long ago, with their dead letters and idempotency keys.
+    async def forget(self, *, older_than_days: float, limit: int) -> Forgotten:
+        """Delete at most `limit` final tasks that ended so long ago, with their dead letters, idempotency keys and
+        marks.
 
         A task whose unique key is still kept stays, since a repeat is answered with it.
 
-        Returns:
-            How many there were.
+        Their files are to be deleted once this is committed; what is missed then, the sweep finds.
         """
         async with self._database.transaction() as connection:
             now = await connection.scalar(text("SELECT now()"))
             horizon = now - timedelta(days=older_than_days) + _CLOCK_SKEW
-            result = await connection.execute(
+            forgotten = await connection.execute(
                 _FORGET, {"days": older_than_days, "horizon": first_id_at(horizon), "limit": limit}
             )
+            row = forgotten.one()
             await connection.execute(text("DELETE FROM task_keys WHERE NOT open AND keep_until < now()"))
-            return result.rowcount
+        keys = zip(row.artifact_ids, row.artifact_tasks, row.artifact_attempts, strict=True)
+        return Forgotten(row.tasks, [artifact_key(*parts) for parts in keys])
 
 
 _LIVE: Final = "w.heartbeat_at > now() - make_interval(secs => w.stale_after_s) AND NOT w.stopping"
@@ -145,5 +156,13 @@ _FORGET: Final = text(f"""
                 AND (k.open OR k.keep_until > now()))
         ORDER BY t.id LIMIT :limit FOR UPDATE SKIP LOCKED
     ), dead AS (DELETE FROM dead_letters d USING old WHERE d.id = old.id
-    ), keys AS (DELETE FROM task_keys k USING old WHERE k.kind = 'idempotency' AND k.task_id = old.id)
-    DELETE FROM tasks t USING old WHERE t.id = old.id""")
+    ), keys AS (DELETE FROM task_keys k USING old WHERE k.kind = 'idempotency' AND k.task_id = old.id
+    ), marks AS (DELETE FROM task_marks m USING old WHERE m.task_id = old.id
+    ), files AS (
+        DELETE FROM artifacts a USING old WHERE a.task_id = old.id RETURNING a.id, a.task_id, a.attempt
+    ), gone AS (DELETE FROM tasks t USING old WHERE t.id = old.id RETURNING 1)
+    SELECT
+        (SELECT count(*) FROM gone) AS tasks,
+        array(SELECT id FROM files ORDER BY id) AS artifact_ids,
+        array(SELECT task_id FROM files ORDER BY id) AS artifact_tasks,
+        array(SELECT attempt FROM files ORDER BY id) AS artifact_attempts""")

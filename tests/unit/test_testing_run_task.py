@@ -73,6 +73,38 @@ def test_a_plain_function_may_wait_for_what_it_submits() -> None:
     assert run.result != threading.current_thread().name
 
 
+async def stepwise(payload: list[str], ctx: TaskContext) -> list[str]:
+    done = await ctx.marks()
+    for step in payload:
+        if step not in done:
+            await ctx.mark(step)
+    return sorted(await ctx.marks())
+
+
+def stepwise_in_a_thread(payload: list[str], ctx: TaskContext) -> list[str]:
+    for step in set(payload) - ctx.marks_blocking():
+        ctx.mark_blocking(step)
+    return sorted(ctx.marks_blocking())
+
+
+@pytest.mark.parametrize("handler", [stepwise, stepwise_in_a_thread])
+def test_what_earlier_attempts_have_marked_is_known_and_new_marks_are_recorded(handler: Any) -> None:
+    task("probe.steps")(handler)
+
+    run = run_task(handler, ["a", "b"], marks=["a"])
+
+    assert run.marks == ["b"]
+    assert run.result == ["a", "b"]
+
+
+@pytest.mark.parametrize("mark", ["", "x" * 501, "a\x00"])
+def test_what_can_be_no_mark_is_refused(mark: str) -> None:
+    task("probe.steps")(stepwise)
+
+    with pytest.raises(ValueError, match="a mark has 1 to 500 characters"):
+        run_task(stepwise, [mark])
+
+
 def test_a_payload_that_does_not_fit_is_refused_as_in_earnest() -> None:
     with pytest.raises(ValidationError):
         run_task(invoice, {"order_id": "x"})

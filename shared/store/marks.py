@@ -1,0 +1,29 @@
+"""Steps that handlers have done for good."""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from shared.store.database import Database
+
+
+class Marks:
+    """The table `task_marks`. Its rows go with their task."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, task_id: UUID, mark: str) -> None:
+        """Remember a step. Safe to repeat."""
+        async with self._database.read() as connection:
+            await connection.execute(_ADD, {"id": task_id, "mark": mark})
+
+    async def of(self, task_id: UUID) -> frozenset[str]:
+        """What was marked in all attempts of a task so far."""
+        async with self._database.read() as connection:
+            return frozenset((await connection.scalars(_OF, {"id": task_id})).all())
+
+
+_ADD: Final = text("INSERT INTO task_marks (task_id, mark) VALUES (:id, :mark) ON CONFLICT DO NOTHING")
+_OF: Final = text("SELECT mark FROM task_marks WHERE task_id = :id")
