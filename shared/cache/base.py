@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 
@@ -31,6 +31,37 @@ class Count(NamedTuple):
     number: int
 
 
+class Duration(NamedTuple):
+    """So many more tasks of `queue` whose `what` (`waiting`, `running`) took a time of `bucket` this minute.
+
+    Buckets are those of `shared.domain.durations`.
+    """
+
+    queue: str
+    what: str
+    bucket: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """What was counted in one minute.
+
+    Attributes:
+        began_at: Seconds since 1970; a multiple of 60.
+        counts: Numbers by (queue, what).
+        durations: Numbers by bucket, by (queue, what).
+    """
+
+    began_at: int
+    counts: Mapping[tuple[str, str], int]
+    durations: Mapping[tuple[str, str], Mapping[int, int]]
+
+
+#: Full minutes that are kept, besides the one that runs.
+KEPT_MINUTES: Final = 1440
+
+
 class Cache(Protocol):
     """Raises CacheUnavailableError, within a second or so, from every method while it can't be reached."""
 
@@ -40,7 +71,9 @@ class Cache(Protocol):
     async def close(self) -> None:
         """Disconnect."""
 
-    async def put(self, entries: Sequence[Entry], counts: Sequence[Count] = ()) -> None:
+    async def put(
+        self, entries: Sequence[Entry], counts: Sequence[Count] = (), durations: Sequence[Duration] = ()
+    ) -> None:
         """Keep documents, each unless a newer one is there; add to the counters. One round trip.
 
         The same version may come again: it is the same document, and its time to live starts anew.
@@ -50,7 +83,10 @@ class Cache(Protocol):
         """The document of a task, if it is there."""
 
     async def counts(self, minutes: int) -> Mapping[tuple[str, str], int]:
-        """Sums by (queue, what) over the last so many full minutes (at most 119) and the one that runs."""
+        """Sums by (queue, what) over the last so many full minutes (at most 1440) and the one that runs."""
+
+    async def minutes(self, minutes: int) -> Sequence[Minute]:
+        """The last so many full minutes (at most 1440) and the one that runs, oldest first, without empty ones."""
 
     async def ping(self) -> None:
         """Return when the cache has answered."""

@@ -1,14 +1,14 @@
 """The cache of a Taskmill that runs in one process."""
 
 import time
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from shared.cache.base import Cached, Count, Entry
+from shared.cache.base import KEPT_MINUTES, Cached, Count, Duration, Entry, Minute
 
-_COUNTED_MINUTES: Final = 120
 # What Python needs for a document beyond the document.
 _OVERHEAD_BYTES: Final = 400
 
@@ -24,20 +24,35 @@ class _Held(NamedTuple):
         return len(self.cached.document) + _OVERHEAD_BYTES
 
 
+@dataclass(slots=True)
+class _Counted:
+    """The counters of one minute."""
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    durations: defaultdict[tuple[str, str], Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+
+
 class MemoryCache:
     """Keeps documents and counters in memory; drops what was put longest ago when it is full.
 
     Args:
         max_bytes: The memory that documents may take.
         clock: Seconds that never run backwards.
+        now: Seconds since 1970: which minute it is.
     """
 
-    def __init__(self, max_bytes: int = 64 * 1024 * 1024, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        max_bytes: int = 64 * 1024 * 1024,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
+        self._now = now
         self._held: OrderedDict[UUID, _Held] = OrderedDict()
         self._size_bytes = 0
-        self._minutes: dict[int, Counter[tuple[str, str]]] = {}
+        self._minutes: dict[int, _Counted] = {}
 
     def __repr__(self) -> str:
         return f"<MemoryCache documents={len(self._held)} bytes={self._size_bytes}>"
@@ -48,15 +63,17 @@ class MemoryCache:
     async def close(self) -> None:
         """Nothing to do."""
 
-    async def put(self, entries: Sequence[Entry], counts: Sequence[Count] = ()) -> None:
+    async def put(
+        self, entries: Sequence[Entry], counts: Sequence[Count] = (), durations: Sequence[Duration] = ()
+    ) -> None:
         """Keep documents, each unless a newer one is there; add to the counters."""
         for entry in entries:
             held = await self.get(entry.task_id)
             if held is None or entry.version >= held.version:
                 self._keep(entry)
         self._make_room()
-        if counts:
-            self._add(counts)
+        if counts or durations:
+            self._add(counts, durations)
 
     async def get(self, task_id: UUID) -> Cached | None:
         """The document of a task, if it is there."""
@@ -69,13 +86,20 @@ class MemoryCache:
         return held.cached
 
     async def counts(self, minutes: int) -> Mapping[tuple[str, str], int]:
-        """Sums by (queue, what) over the last so many full minutes (at most 119) and the one that runs."""
-        first = self._minute() - minutes
+        """Sums by (queue, what) over the last so many full minutes (at most 1440) and the one that runs."""
         sums: Counter[tuple[str, str]] = Counter()
-        for minute, counted in self._minutes.items():
-            if minute >= first:
-                sums.update(counted)
+        for minute in await self.minutes(minutes):
+            sums.update(minute.counts)
         return sums
+
+    async def minutes(self, minutes: int) -> Sequence[Minute]:
+        """The last so many full minutes (at most 1440) and the one that runs, oldest first, without empty ones."""
+        first = self._minute() - minutes
+        return [
+            Minute(minute * 60, counted.counts, counted.durations)
+            for minute, counted in sorted(self._minutes.items())
+            if minute >= first
+        ]
 
     async def ping(self) -> None:
         """Nothing to wait for."""
@@ -94,13 +118,15 @@ class MemoryCache:
         while self._size_bytes > self._max_bytes:
             self._drop(next(iter(self._held)))
 
-    def _add(self, counts: Sequence[Count]) -> None:
+    def _add(self, counts: Sequence[Count], durations: Sequence[Duration]) -> None:
         now = self._minute()
-        counted = self._minutes.setdefault(now, Counter())
+        counted = self._minutes.setdefault(now, _Counted())
         for count in counts:
-            counted[count.queue, count.what] += count.number
-        for minute in [minute for minute in self._minutes if minute <= now - _COUNTED_MINUTES]:
+            counted.counts[count.queue, count.what] += count.number
+        for duration in durations:
+            counted.durations[duration.queue, duration.what][duration.bucket] += duration.number
+        for minute in [minute for minute in self._minutes if minute < now - KEPT_MINUTES]:
             del self._minutes[minute]
 
     def _minute(self) -> int:
-        return int(self._clock() // 60)
+        return int(self._now() // 60)

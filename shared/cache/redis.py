@@ -1,20 +1,24 @@
 """The cache in Redis: a key for each task's document, a hash of counters for each minute."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 from redis.asyncio import Redis
 
-from shared.cache.base import Cached, Count, Entry
+from shared.cache.base import KEPT_MINUTES, Cached, Count, Duration, Entry, Minute
 from shared.errors import CacheUnavailableError
 from shared.redis_client import RedisClient
 
 _TASK_KEY: Final = "taskmill:task:"
 _COUNTS_KEY: Final = "taskmill:counts:"
-_COUNTS_TTL_S: Final = 2 * 3600
+_DURATIONS_KEY: Final = "taskmill:durations:"
+_COUNTS_TTL_S: Final = (KEPT_MINUTES + 10) * 60
+#: Minutes that are read in one go: a reader of a whole day must not hold up who writes.
+_MINUTES_PER_READ: Final = 120
 
 # A value is the version in so many digits, then the document: Lua and Python both split it cheaply.
 _VERSION_DIGITS: Final = 10
@@ -35,10 +39,11 @@ for i, key in ipairs(KEYS) do
 end
 """
 
-# ARGV: field and number, again and again. The minute is Redis's own, which all its clients share.
+# ARGV: the beginning of the key, then field and number, again and again. The minute is Redis's own, which all its
+# clients share.
 _COUNT: Final = f"""
-local key = '{_COUNTS_KEY}' .. math.floor(redis.call('TIME')[1] / 60)
-for i = 1, #ARGV, 2 do
+local key = ARGV[1] .. math.floor(redis.call('TIME')[1] / 60)
+for i = 2, #ARGV, 2 do
   redis.call('HINCRBY', key, ARGV[i], ARGV[i + 1])
 end
 redis.call('EXPIRE', key, {_COUNTS_TTL_S})
@@ -75,11 +80,17 @@ class RedisCache:
         """Disconnect."""
         await self._client.close()
 
-    async def put(self, entries: Sequence[Entry], counts: Sequence[Count] = ()) -> None:
+    async def put(
+        self, entries: Sequence[Entry], counts: Sequence[Count] = (), durations: Sequence[Duration] = ()
+    ) -> None:
         """Keep documents, each unless a newer one is there; add to the counters. One round trip."""
         scripts = [(_PUT, *_put_arguments(chunk)) for chunk in _chunks(entries)]
         if counts:
-            scripts.append((_COUNT, 0, *_count_arguments(counts)))
+            numbers = [(f"{count.queue}|{count.what}", count.number) for count in counts]
+            scripts.append((_COUNT, 0, _COUNTS_KEY, *_count_arguments(numbers)))
+        if durations:
+            numbers = [(f"{took.queue}|{took.what}|{took.bucket}", took.number) for took in durations]
+            scripts.append((_COUNT, 0, _DURATIONS_KEY, *_count_arguments(numbers)))
         if scripts:
             await self._client.call(lambda redis: _run(redis, scripts))
 
@@ -91,13 +102,23 @@ class RedisCache:
         return Cached(int(value[:_VERSION_DIGITS]), value[_VERSION_DIGITS:])
 
     async def counts(self, minutes: int) -> Mapping[tuple[str, str], int]:
-        """Sums by (queue, what) over the last so many full minutes (at most 119) and the one that runs."""
+        """Sums by (queue, what) over the last so many full minutes (at most 1440) and the one that runs."""
         found = await self._client.call(lambda redis: redis.eval(_SUM, 0, str(minutes)))
         sums: Counter[tuple[str, str]] = Counter()
         for field, number in zip(found[::2], found[1::2], strict=True):
             queue, _, what = field.decode().rpartition("|")
             sums[queue, what] += int(number)
         return sums
+
+    async def minutes(self, minutes: int) -> Sequence[Minute]:
+        """The last so many full minutes (at most 1440) and the one that runs, oldest first, without empty ones."""
+        seconds, _ = await self._client.call(lambda redis: redis.time())
+        last = seconds // 60
+        found: list[Minute] = []
+        for first in range(last - minutes, last + 1, _MINUTES_PER_READ):
+            wanted = range(first, min(first + _MINUTES_PER_READ, last + 1))
+            found += await self._client.call(partial(_read_minutes, minutes=wanted))
+        return found
 
     async def ping(self) -> None:
         """Return when Redis has answered."""
@@ -109,6 +130,35 @@ async def _run(redis: Redis, scripts: Sequence[tuple[Any, ...]]) -> None:
         for script in scripts:
             pipeline.eval(*script)
         await pipeline.execute()
+
+
+async def _read_minutes(redis: Redis, minutes: Sequence[int]) -> list[Minute]:
+    async with redis.pipeline(transaction=False) as pipeline:
+        for minute in minutes:
+            pipeline.hgetall(f"{_COUNTS_KEY}{minute}")
+            pipeline.hgetall(f"{_DURATIONS_KEY}{minute}")
+        replies = await pipeline.execute()
+    return [
+        Minute(minute * 60, _counts_in(counts), _durations_in(durations))
+        for minute, counts, durations in zip(minutes, replies[::2], replies[1::2], strict=True)
+        if counts or durations
+    ]
+
+
+def _counts_in(reply: Mapping[bytes, bytes]) -> Mapping[tuple[str, str], int]:
+    counts = {}
+    for field, number in reply.items():
+        queue, _, what = field.decode().rpartition("|")
+        counts[queue, what] = int(number)
+    return counts
+
+
+def _durations_in(reply: Mapping[bytes, bytes]) -> Mapping[tuple[str, str], Mapping[int, int]]:
+    durations: defaultdict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+    for field, number in reply.items():
+        queue, what, bucket = field.decode().rsplit("|", 2)
+        durations[queue, what][int(bucket)] = int(number)
+    return durations
 
 
 def _chunks(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
@@ -132,10 +182,10 @@ def _put_arguments(entries: Sequence[Entry]) -> Iterator[Any]:
         yield b"%0*d%b" % (_VERSION_DIGITS, entry.version, entry.document)
 
 
-def _count_arguments(counts: Sequence[Count]) -> Iterator[str | int]:
+def _count_arguments(numbers: Sequence[tuple[str, int]]) -> Iterator[str | int]:
     sums: Counter[str] = Counter()
-    for count in counts:
-        sums[f"{count.queue}|{count.what}"] += count.number
+    for field, number in numbers:
+        sums[field] += number
     for field, number in sums.items():
         yield field
         yield number

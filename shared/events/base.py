@@ -25,7 +25,7 @@ class Event:
 
 
 class Events(Protocol):
-    """Raises CacheUnavailableError from `publish` and `signal` while it can't be reached."""
+    """Raises CacheUnavailableError from all but `follow` and `cancel_signals` while it can't be reached."""
 
     async def open(self) -> None:
         """Get ready. A stream that is away now is used when it comes back."""
@@ -45,6 +45,19 @@ class Events(Protocol):
 
         Raises:
             ValueError: `after` is no id; raised by the call, before anything is read.
+        """
+
+    async def end(self) -> str:
+        """A place as ids name them: later events are after it, all that are there now are not."""
+
+    def replay(self, start: str) -> AsyncIterator[Sequence[Event]]:
+        """The events that are there now, in batches, from the beginning of the batch on that the id `start` is in.
+
+        The first event is of that very batch unless it has fallen off the end, or the stream has lost its data:
+        this is how to know that nothing since `start` is missing.
+
+        Raises:
+            ValueError: `start` is no id; raised by the call, before anything is read.
         """
 
     async def signal_cancel(self, task_ids: Sequence[UUID]) -> None:

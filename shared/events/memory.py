@@ -40,7 +40,7 @@ class MemoryEvents:
         """Append events. Old ones fall off the end."""
         first = self._events.end
         self._events.append(
-            [replace(event, id=str(Position(self._started_ms, first + i, 0))) for i, event in enumerate(events)]
+            [replace(event, id=str(Position(self._started_ms, first + i + 1, 0))) for i, event in enumerate(events)]
         )
 
     def follow(self, after: str | None = None) -> AsyncIterator[Sequence[Event]]:
@@ -53,6 +53,20 @@ class MemoryEvents:
             ValueError: `after` is not an id.
         """
         return self._events.read(self._events.end if after is None else self._number_after(after))
+
+    async def end(self) -> str:
+        """The id of the newest event."""
+        return str(Position(self._started_ms, self._events.end, 0))
+
+    def replay(self, start: str) -> AsyncIterator[Sequence[Event]]:
+        """The events that are there now, in batches, from the id `start` on, itself included.
+
+        Raises:
+            ValueError: `start` is not an id.
+        """
+        beyond = Position.parse(start) > Position(self._started_ms, self._events.end, 0)
+        first = self._events.end if beyond else max(0, self._number_after(start) - 1)
+        return self._events.read(first, until=self._events.end)
 
     async def signal_cancel(self, task_ids: Sequence[UUID]) -> None:
         """Tell the worker at once that the end of running tasks was asked for."""
@@ -70,7 +84,7 @@ class MemoryEvents:
             return 0
         if position.time_ms > self._started_ms:
             return self._events.end
-        return min(position.number + 1, self._events.end)
+        return min(position.number, self._events.end)
 
 
 class _Ring(Generic[Item]):
@@ -102,9 +116,9 @@ class _Ring(Generic[Item]):
         self._closed = True
         self._wake()
 
-    async def read(self, start: int) -> AsyncIterator[Sequence[Item]]:
-        """The items from number `start` on, or from the oldest that is left, as they come."""
-        while not self._closed:
+    async def read(self, start: int, until: int | None = None) -> AsyncIterator[Sequence[Item]]:
+        """The items from number `start` on, or from the oldest left on, as they come, or until number `until`."""
+        while not self._closed and (until is None or start < until):
             if start == self.end:
                 await self._news.wait()
                 continue

@@ -5,6 +5,8 @@ from typing import Final, NamedTuple, Self
 
 _PATTERN: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,9})")
 _LARGEST: Final = 2**64 - 1
+#: No event has this place in its batch, and all of the batch are before it.
+LAST_OFFSET: Final = 999_999_999
 
 
 class Position(NamedTuple):
@@ -47,3 +49,8 @@ class Position(NamedTuple):
         if self.number:
             return f"{self.time_ms}-{self.number - 1}"
         return f"{self.time_ms - 1}-{_LARGEST}" if self.time_ms else "0-0"
+
+    @property
+    def next_batch(self) -> str:
+        """The smallest id of a batch that is greater than `batch_id`."""
+        return f"{self.time_ms}-{self.number + 1}" if self.number < _LARGEST else f"{self.time_ms + 1}-0"

@@ -2,18 +2,20 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 from weakref import WeakSet
 
 import orjson
 import structlog
+from redis.asyncio import Redis
 
 from shared import jsontext
 from shared.errors import CacheUnavailableError
 from shared.events.base import Event
-from shared.events.position import Position
-from shared.events.tail import StreamEntry, Tail
+from shared.events.position import LAST_OFFSET, Position
+from shared.events.tail import ENTRIES_PER_READ, StreamEntry, Tail, last_id
 from shared.redis_client import RedisClient, connect, disconnect
 
 _EVENTS: Final = "taskmill:events"
@@ -87,6 +89,18 @@ class RedisEvents:
         position = None if after is None else Position.parse(after)
         return self._follow(self._tail(_EVENTS, position and position.before_batch), position)
 
+    async def end(self) -> str:
+        """A place as ids name them: later events are after it, all that are there now are not."""
+        return f"{await self._client.call(lambda redis: last_id(redis, _EVENTS))}-{LAST_OFFSET}"
+
+    def replay(self, start: str) -> AsyncIterator[Sequence[Event]]:
+        """The events that are there now, in batches, from the beginning of the batch on that the id `start` is in.
+
+        Raises:
+            ValueError: `start` is not an id.
+        """
+        return self._replay(Position.parse(start).batch_id)
+
     async def signal_cancel(self, task_ids: Sequence[UUID]) -> None:
         """Tell the workers at once that the end of running tasks was asked for. May be lost: heartbeats repeat it."""
         if task_ids:
@@ -117,12 +131,25 @@ class RedisEvents:
                 if events:
                     yield events
 
+    async def _replay(self, start: str) -> AsyncIterator[Sequence[Event]]:
+        # What comes meanwhile is left out: where much comes, this would have no end.
+        end = await self._client.call(lambda redis: last_id(redis, _EVENTS))
+        while entries := await self._client.call(partial(_read_range, start=start, end=end)):
+            for entry in entries:
+                yield _decode(entry)
+            start = Position.parse(f"{entries[-1].id}-0").next_batch
+
     def _tail(self, stream: str, after: str | None) -> Tail:
         tail = Tail(self._readers, stream, after)
         if self._closed:
             tail.close()
         self._tails.add(tail)
         return tail
+
+
+async def _read_range(redis: Redis, start: str, end: str) -> list[StreamEntry]:
+    reply: Any = await redis.xrange(_EVENTS, start, end, count=ENTRIES_PER_READ)
+    return [StreamEntry(entry_id.decode(), fields) for entry_id, fields in reply]
 
 
 def _encode(events: Sequence[Event]) -> bytes:

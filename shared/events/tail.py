@@ -15,7 +15,8 @@ from shared.redis_client import REDIS_FAULTS
 _BLOCK_S: Final = 2.0
 # Redis answers a blocking read after `_BLOCK_S` at the latest; one that does not is away.
 _READ_S: Final = _BLOCK_S + 2.0
-_ENTRIES_PER_READ: Final = 20
+#: Up to a hundred events each.
+ENTRIES_PER_READ: Final = 20
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 1.5
 _NO_ENTRY: Final = "0-0"
@@ -75,7 +76,7 @@ class Tail:
             self._after = await self._place()
             self._is_placed = True
         reply: Any = await self._redis.xread(
-            {self._stream: self._after}, count=_ENTRIES_PER_READ, block=int(_BLOCK_S * 1000)
+            {self._stream: self._after}, count=ENTRIES_PER_READ, block=int(_BLOCK_S * 1000)
         )
         if not reply:
             self._is_placed = False
@@ -85,23 +86,13 @@ class Tail:
         return entries
 
     async def _place(self) -> str:
-        end = await self._end()
+        end = await last_id(self._redis, self._stream)
         if self._after is None:
             return end
         if _order(end) < _order(self._after):
             log.info("stream_restarted", stream=self._stream, after=self._after, end=end)
             return end
         return self._after
-
-    async def _end(self) -> str:
-        try:
-            about: dict[str, Any] = await self._redis.xinfo_stream(self._stream)
-        except ResponseError as error:
-            if "no such key" not in str(error):
-                raise
-            return _NO_ENTRY
-        end: bytes = about["last-generated-id"]
-        return end.decode()
 
     async def _pause_after(self, fault: BaseException) -> None:
         self._is_placed = False
@@ -135,3 +126,15 @@ class Tail:
 def _order(entry_id: str) -> tuple[int, int]:
     time_ms, _, number = entry_id.partition("-")
     return int(time_ms), int(number)
+
+
+async def last_id(redis: Redis, stream: str) -> str:
+    """The id that was given out last, be its entry still there or not."""
+    try:
+        about: dict[str, Any] = await redis.xinfo_stream(stream)
+    except ResponseError as error:
+        if "no such key" not in str(error):
+            raise
+        return _NO_ENTRY
+    end: bytes = about["last-generated-id"]
+    return end.decode()

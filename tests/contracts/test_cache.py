@@ -2,12 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import pytest
 
-from shared.cache.base import Cache, Cached, Count, Entry
+from shared.cache.base import Cache, Cached, Count, Duration, Entry, Minute
 from shared.cache.memory import MemoryCache
 from shared.cache.redis import RedisCache
 from shared.ids import new_task_id
@@ -138,6 +140,37 @@ async def test_an_empty_put_is_allowed(cache: Cache) -> None:
     await cache.put([])
 
     assert dict(await cache.counts(1)) == {}
+
+
+async def test_minutes_hold_counts_and_durations_apart(cache: Cache, task_id: UUID) -> None:
+    took = [Duration("default", "waiting", 3, 2), Duration("a.b-c_d", "running", 128, 1)]
+    began = time.time() // 60 * 60
+    await cache.put([entry(task_id, 1)], [Count("default", "submitted", 2)], took)
+    await cache.put([], [], [Duration("default", "waiting", 3, 5), Duration("default", "waiting", 0, 1)])
+
+    found = await cache.minutes(1440)
+
+    assert {minute.began_at for minute in found} <= {began, began + 60}
+    assert _sum(found) == {
+        ("default", "submitted"): 2,
+        ("default", "waiting", 3): 7,
+        ("default", "waiting", 0): 1,
+        ("a.b-c_d", "running", 128): 1,
+    }
+    assert dict(await cache.counts(1)) == {("default", "submitted"): 2}
+
+
+def _sum(minutes: Sequence[Minute]) -> dict[tuple[str | int, ...], int]:
+    sums: Counter[tuple[str | int, ...]] = Counter()
+    for minute in minutes:
+        sums.update(minute.counts)
+        for (queue, what), buckets in minute.durations.items():
+            sums.update({(queue, what, bucket): number for bucket, number in buckets.items()})
+    return dict(sums)
+
+
+async def test_no_minute_is_told_of_in_which_nothing_happened(cache: Cache) -> None:
+    assert list(await cache.minutes(1440)) == []
 
 
 async def test_a_cache_that_is_there_answers_a_ping(cache: Cache) -> None:

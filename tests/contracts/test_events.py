@@ -9,6 +9,7 @@ import pytest
 
 from shared.events.base import Event, Events
 from shared.events.memory import MemoryEvents
+from shared.events.position import Position
 from shared.events.redis import RedisEvents
 from shared.ids import new_task_id
 from tests.listening import EventListener, Listener, event, until
@@ -159,6 +160,73 @@ async def test_a_slow_listener_holds_up_nobody(events: Events, listener: EventLi
             await events.publish([event(number)])
 
     await until(lambda: 1000 in listener.numbers)
+
+
+async def replayed(events: Events, start: str) -> list[Event]:
+    return [single async for batch in events.replay(start) for single in batch]
+
+
+async def test_a_replay_begins_with_the_batch_and_comes_to_an_end(events: Events, listener: EventListener) -> None:
+    for batch in (range(1), range(1, 4), range(4, 150)):
+        await events.publish([event(number) for number in batch])
+    await listener.hears_numbers(list(range(150)))
+
+    for number in (0, 2, 3, 60, 149):
+        (heard,) = [heard for heard in listener.heard if heard.data.get("number") == number]
+        again = await replayed(events, heard.id)
+        numbers = [single.data["number"] for single in again]
+        assert heard in again
+        assert numbers == list(range(numbers[0], 150))
+        assert Position.parse(again[0].id)[:2] == Position.parse(heard.id)[:2]
+
+
+async def test_what_fell_off_the_end_is_missed_by_its_batch(events: Events, listener: EventListener) -> None:
+    await events.publish([event(0)])
+    await listener.hears_numbers([0])
+    fallen = listener.heard[-1].id
+    for number in range(1, 1001):
+        await events.publish([event(number)])
+
+    again = await replayed(events, fallen)
+
+    assert again[-1].data["number"] == 1000
+    assert Position.parse(again[0].id)[:2] > Position.parse(fallen)[:2]
+
+
+async def test_the_end_divides_what_is_there_from_what_comes(events: Events, listener: EventListener) -> None:
+    await events.publish([event(number) for number in range(3)])
+    await listener.hears_numbers([0, 1, 2])
+    end = await events.end()
+    await events.publish([event(3)])
+    await listener.hears_numbers([0, 1, 2, 3])
+
+    after = [single for single in await replayed(events, end) if Position.parse(single.id) > Position.parse(end)]
+
+    assert [single.data["number"] for single in after] == [3]
+
+
+async def test_an_empty_stream_has_an_end_too(events: Events) -> None:
+    end = await events.end()
+    assert await replayed(events, end) == []
+    await events.publish([event(1)])
+
+    [after] = await replayed(events, end)
+
+    assert Position.parse(after.id) > Position.parse(end)
+
+
+@pytest.mark.parametrize("start", ["0-0-0", BEYOND_THE_END, f"{2**64 - 1}-{2**64 - 1}-999999999"])
+async def test_any_place_can_be_replayed_from(events: Events, start: str) -> None:
+    await events.publish([event(1)])
+
+    again = await replayed(events, start)
+
+    assert [single.data["number"] for single in again] == ([1] if start == "0-0-0" else [])
+
+
+async def test_a_replay_of_what_is_no_place_is_refused(events: Events) -> None:
+    with pytest.raises(ValueError, match="not the id of an event"):
+        events.replay("1-1")
 
 
 async def test_close_ends_those_who_listen(make_events: Callable[[], Events]) -> None:

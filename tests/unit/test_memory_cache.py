@@ -21,7 +21,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def cache(clock: Clock) -> MemoryCache:
-    return MemoryCache(max_bytes=10_000, clock=clock)
+    return MemoryCache(max_bytes=10_000, clock=clock, now=clock)
 
 
 async def test_a_document_is_gone_after_its_time(cache: MemoryCache, clock: Clock) -> None:
@@ -72,9 +72,20 @@ async def test_minutes_are_counted_apart(cache: MemoryCache, clock: Clock) -> No
     assert (await cache.counts(10))["default", "failed"] == 4
 
 
-async def test_minutes_of_two_hours_ago_are_forgotten(cache: MemoryCache, clock: Clock) -> None:
+async def test_minutes_of_yesterday_are_forgotten(cache: MemoryCache, clock: Clock) -> None:
     await cache.put([], [Count("default", "failed", 1)])
-    clock.now += 2 * 3600
+    clock.now += 24 * 3600
+    await cache.put([], [Count("default", "failed", 1)])
+    assert (await cache.counts(5000))["default", "failed"] == 2
+    clock.now += 60
     await cache.put([], [Count("default", "failed", 1)])
 
-    assert (await cache.counts(1000))["default", "failed"] == 1
+    assert (await cache.counts(5000))["default", "failed"] == 2
+
+
+async def test_a_minute_says_when_it_began(cache: MemoryCache, clock: Clock) -> None:
+    await cache.put([], [Count("default", "failed", 1)])
+    clock.now += 120
+    await cache.put([], [Count("default", "failed", 1)])
+
+    assert [minute.began_at for minute in await cache.minutes(5)] == [960, 1080]
