@@ -9,11 +9,13 @@ from fastapi import FastAPI, Response
 from starlette.responses import RedirectResponse
 
 from api_service import openapi, problems
+from api_service.auth import Access, Guard
 from api_service.counting import SubmittedCounter
 from api_service.dependencies import Api
+from api_service.keyring import Keyring
 from api_service.middleware import AccessLog, BodyLimit, LastResort, RequestId
 from api_service.reading import TaskReader
-from api_service.routes import audit, dead_letters, health, queues, task_types, tasks, workers
+from api_service.routes import audit, dead_letters, health, keys, queues, task_types, tasks, workers
 from api_service.services import Services
 from api_service.submission import Submitter
 from shared.accepting.catalogue import Catalogue
@@ -23,9 +25,17 @@ from shared.version import VERSION
 
 _DESCRIPTION: Final = "Submit work over HTTP; workers run it; every task has a durable record."
 
+_KEYS_OF_THE_DATABASE: Final = Access()
+
 
 def create_app(
-    services: Services, *, max_body_bytes: int, max_batch_body_bytes: int, private_callbacks: bool = False
+    services: Services,
+    *,
+    max_body_bytes: int,
+    max_batch_body_bytes: int,
+    max_artifact_bytes: int,
+    private_callbacks: bool = False,
+    access: Access = _KEYS_OF_THE_DATABASE,
 ) -> FastAPI:
     """The API over open services.
 
@@ -33,7 +43,9 @@ def create_app(
         services: They must stay open for as long as the application serves.
         max_body_bytes: Largest body of a request.
         max_batch_body_bytes: The same for POST /tasks/batch.
+        max_artifact_bytes: The same for POST /artifacts.
         private_callbacks: Whether a callback_url may name an address of our own network.
+        access: How it is guarded; by default as soon as there is a key in the database.
     """
     app = FastAPI(
         title="Taskmill",
@@ -44,13 +56,19 @@ def create_app(
         lifespan=_lifespan,
     )
     app.state.api = _api(services, private_callbacks=private_callbacks)
-    for module in (tasks, task_types, queues, dead_letters, workers, audit, health):
+    app.state.keyring = keyring = Keyring(access.keys, services.store.api_keys)
+    for module in (tasks, task_types, queues, dead_letters, workers, keys, audit, health):
         app.include_router(module.router)
     app.add_api_route("/", _home, include_in_schema=False)
     openapi.install(app)
     problems.install(app)
     # The last one added is the outermost.
-    app.add_middleware(BodyLimit, max_bytes=max_body_bytes, max_bytes_at={"/tasks/batch": max_batch_body_bytes})
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=max_body_bytes,
+        max_bytes_at={"/tasks/batch": max_batch_body_bytes, "/artifacts": max_artifact_bytes},
+    )
+    app.add_middleware(Guard, access=access, keyring=keyring)
     app.add_middleware(LastResort)
     app.add_middleware(AccessLog)
     app.add_middleware(RequestId)
@@ -76,7 +94,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await api.services.store.database.warm_up()
         await api.submitter.warm_up()
     settle_heap()
+    app.state.keyring.start()
     yield
+    await app.state.keyring.close()
     await api.submitter.close()
 
 

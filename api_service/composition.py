@@ -6,6 +6,7 @@ from typing import Final
 
 from api_service.services import Services
 from api_service.streams import Streams
+from shared.artifacts import ArtifactStore
 from shared.broker.rabbitmq import RabbitBroker
 from shared.cache.redis import RedisCache
 from shared.errors import BrokerUnavailableError, DatabaseUnavailableError, SchemaMissingError
@@ -51,7 +52,14 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
         stack.push_async_callback(streams.close)
         news = News(cache, events, result_ttl_s=settings.result_ttl, failure_ttl_s=settings.failure_ttl)
         yield Services(
-            store=store, broker=broker, cache=cache, events=events, publisher=publisher, news=news, streams=streams
+            store=store,
+            broker=broker,
+            cache=cache,
+            events=events,
+            publisher=publisher,
+            news=news,
+            streams=streams,
+            artifacts=ArtifactStore(settings.artifacts_at),
         )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from api_service.streams import Streams
+from shared.artifacts import ArtifactStore
 from shared.broker.base import Broker
 from shared.cache.base import Cache
 from shared.events.base import Events
@@ -22,3 +23,4 @@ class Services:
     publisher: Publisher
     news: News
     streams: Streams
+    artifacts: ArtifactStore

@@ -14,15 +14,17 @@ from typing import Final
 import structlog
 import uvloop
 
-from api_service.__main__ import why_exposed
 from api_service.app import create_app
+from api_service.auth import Access
 from api_service.server import Server
 from api_service.services import Services
 from api_service.streams import Streams
 from deploy.embedded_postgres import DataFolder, EmbeddedPostgres
+from deploy.embedded_secret import webhook_secret
+from shared.artifacts import ArtifactStore
 from shared.broker.memory import MemoryBroker
 from shared.cache.memory import MemoryCache
-from shared.errors import DatabaseUnavailableError, TaskmillError
+from shared.errors import DatabaseUnavailableError, NoKeysError, TaskmillError
 from shared.events.memory import MemoryEvents
 from shared.news import News
 from shared.publisher import Publisher
@@ -81,7 +83,8 @@ class Embedded:
             postgres = EmbeddedPostgres(self._settings.data_dir)
             url = await asyncio.to_thread(postgres.start)
             stack.push_async_callback(asyncio.to_thread, postgres.stop)
-            options = worker_options(self._settings, url)
+            secret = self._settings.webhook_secret or webhook_secret(self._settings.data_dir)
+            options = worker_options(self._settings.model_copy(update={"webhook_secret": secret}), url)
             import_task_modules(options.modules)
             services = await stack.enter_async_context(self._open(url))
             await self._serve(services, options, stop, hurry)
@@ -114,11 +117,14 @@ class Embedded:
                 publisher=publisher,
                 news=news,
                 streams=streams,
+                artifacts=ArtifactStore(settings.artifacts_at),
             )
 
     async def _serve(
         self, services: Services, options: WorkerOptions, stop: asyncio.Event, hurry: asyncio.Event
     ) -> None:
+        access = Access.of(self._settings)
+        await access.require_keys(services.store.database, self._settings.api_host)
         await _take_up_last_run(services)
         self._supervisor = Supervisor(
             options,
@@ -127,11 +133,17 @@ class Embedded:
             events=services.events,
             news=services.news,
             publisher=services.publisher,
+            artifacts=services.artifacts,
             registry=registry,
         )
         settings = self._settings
         app = create_app(
-            services, max_body_bytes=settings.max_body_bytes, max_batch_body_bytes=settings.max_batch_body_bytes
+            services,
+            max_body_bytes=settings.max_body_bytes,
+            max_batch_body_bytes=settings.max_batch_body_bytes,
+            max_artifact_bytes=settings.max_artifact_bytes,
+            access=access,
+            private_callbacks=settings.webhook_allow_private == "on",
         )
         server = _EmbeddedServer(app, host=settings.api_host, port=settings.api_port)
         serving = asyncio.create_task(server.serve(), name="api")
@@ -164,12 +176,12 @@ def main() -> int:
     """Run, and return the process's exit status."""
     require_no_arguments("deploy.embedded", "Runs API, worker and a PostgreSQL of its own until SIGTERM or SIGINT.")
     settings = load_or_exit(EmbeddedSettings)
-    if fault := why_exposed(settings):
-        sys.stderr.write(fault)
-        return 2
     configure_logging(format_=settings.log_format, level=settings.log_level, service="taskmill")
     try:
         uvloop.run(run_past_stuck_handlers(Embedded(settings)))
+    except NoKeysError as error:
+        sys.stderr.write(f"taskmill: {error}\n")
+        return 2
     except TaskmillError as error:
         log.critical("taskmill_failed", code=error.code, reason=str(error))
         return 1

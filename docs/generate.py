@@ -18,6 +18,7 @@ from api_service.app import create_app
 from api_service.openapi import describe
 from api_service.services import Services
 from api_service.streams import Streams
+from shared.artifacts import ArtifactStore
 from shared.broker.memory import MemoryBroker
 from shared.cache.memory import MemoryCache
 from shared.domain.status import MOVES, TaskStatus, is_final
@@ -142,8 +143,9 @@ def _openapi() -> dict[str, Any]:
         publisher=Publisher(broker, store.outbox),
         news=News(cache, events, result_ttl_s=1, failure_ttl_s=1),
         streams=Streams(events),
+        artifacts=ArtifactStore("file:///nowhere"),
     )
-    app = create_app(services, max_body_bytes=1, max_batch_body_bytes=1)
+    app = create_app(services, max_body_bytes=1, max_batch_body_bytes=1, max_artifact_bytes=1)
     document = describe(app, {})
     document["components"]["schemas"] = dict(sorted(document["components"]["schemas"].items()))
     return document

@@ -197,6 +197,45 @@ class IdempotencyConflictError(TaskmillError):
         super().__init__("this Idempotency-Key was used for another body: send a fresh key with a changed request")
 
 
+class KeyNotFoundError(TaskmillError):
+    """No API key in the database has this name."""
+
+    code = "key_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no API key {name!r}")
+
+
+class KeyNameTakenError(TaskmillError):
+    """An API key has, or had, this name."""
+
+    code = "key_name_taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"an API key is or was called {name!r}: choose another name, for those of revoked keys are not used again"
+        )
+
+
+class KeyNotStoredError(TaskmillError):
+    """A key of the environment can't be revoked over the API."""
+
+    code = "key_from_environment"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the API key {name!r} comes from API_KEYS: take it out there and start the API again")
+
+
+class NoKeysError(SettingsError):
+    """The API would be reachable beyond loopback, and no key would be asked for."""
+
+    def __init__(self, host: str, looked: str) -> None:
+        super().__init__(
+            f"API_HOST={host} is not loopback, and there is no API key ({looked}): anybody who reaches it could run"
+            " tasks. Set API_KEYS, or API_HOST=127.0.0.1, or AUTH=off if something in front of it decides who gets in"
+        )
+
+
 class UnknownTaskTypeError(TaskmillError):
     """A type that no worker has announced."""
 

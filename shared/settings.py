@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import dotenv
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.artifacts import require_artifacts_url
+from shared.domain.access import parse_keys
 from shared.domain.mail import parse_mail_server, parse_mailbox
 from shared.domain.signing import parse_secrets
-from shared.artifacts import require_artifacts_url
 from shared.domain.task_type import DEFAULT_QUEUE, DEFAULT_TIMEOUT_S, QUEUE_PATTERN
 from shared.errors import SettingsError
 
@@ -94,12 +95,28 @@ class ApiSettings(ServiceSettings):
     api_host: str = Field("127.0.0.1", description="address to listen on")
     api_port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     auth: Literal["on", "off"] = Field(
-        "on", description="`off` lets the API listen beyond loopback although it asks for no key"
+        "on", description="`off`: no key is asked for, whatever address the API listens on"
+    )
+    api_keys: SecretStr = Field(
+        SecretStr(""),
+        description="keys that open the API, with commas between: `KEY`, `name:KEY` or `name:scope+scope:KEY`",
+    )
+    api_rate_limit: float = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="requests a minute where a key has no limit of its own, in each API process; 0: no limit",
     )
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="largest request body; more is answered 413")
     max_batch_body_bytes: int = Field(
         32 * 1024 * 1024, ge=1024, description="largest body of POST /tasks/batch; more is answered 413"
     )
+
+    @field_validator("api_keys")
+    @classmethod
+    def _keys_can_be_read(cls, value: SecretStr) -> SecretStr:
+        parse_keys(value.get_secret_value())
+        return value
     max_artifact_bytes: int = Field(
         256 * 1024 * 1024, ge=1024, description="largest file of POST /artifacts; more is answered 413"
     )

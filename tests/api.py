@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +14,7 @@ from fastapi import FastAPI
 from api_service.app import create_app
 from api_service.services import Services
 from api_service.streams import Streams
+from shared.artifacts import ArtifactStore
 from shared.broker.base import Broker
 from shared.broker.memory import MemoryBroker
 from shared.cache.base import Cache
@@ -54,6 +57,7 @@ WORKER = "worker-1"
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_BATCH_BODY_BYTES = 4 * 1024 * 1024
+MAX_ARTIFACT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass
@@ -120,20 +124,29 @@ async def open_api(
     broker: Broker | None = None,
     cache: Cache | None = None,
     types: Sequence[TaskTypeInfo] = (ECHO, SUM),
+    **options: Any,
 ) -> AsyncIterator[ApiUnderTest]:
-    """The API over the database, with `types` announced."""
+    """The API over the database, with `types` announced; `options` as `create_app` takes them."""
     async with AsyncExitStack() as stack:
         database = Database(database_url, pool_size=5)
         stack.push_async_callback(database.close)
         services = await _open_services(Store(database), broker or MemoryBroker(), cache or MemoryCache(), stack)
         await services.store.task_types.announce(types)
-        app = create_app(services, max_body_bytes=MAX_BODY_BYTES, max_batch_body_bytes=MAX_BATCH_BODY_BYTES)
+        limits = {
+            "max_body_bytes": MAX_BODY_BYTES,
+            "max_batch_body_bytes": MAX_BATCH_BODY_BYTES,
+            "max_artifact_bytes": MAX_ARTIFACT_BYTES,
+        }
+        app = create_app(services, **{**limits, **options})
         stack.push_async_callback(app.state.api.submitter.close)
+        app.state.keyring.start()
+        stack.push_async_callback(app.state.keyring.close)
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api")
         yield ApiUnderTest(app, await stack.enter_async_context(client), services, types)
 
 
 async def _open_services(store: Store, broker: Broker, cache: Cache, stack: AsyncExitStack) -> Services:
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="taskmill-test-artifacts-")))
     events = MemoryEvents()
     await broker.open()
     publisher = Publisher(broker, store.outbox)
@@ -144,7 +157,14 @@ async def _open_services(store: Store, broker: Broker, cache: Cache, stack: Asyn
     stack.push_async_callback(streams.close)
     news = News(cache, events, result_ttl_s=60, failure_ttl_s=60)
     return Services(
-        store=store, broker=broker, cache=cache, events=events, publisher=publisher, news=news, streams=streams
+        store=store,
+        broker=broker,
+        cache=cache,
+        events=events,
+        publisher=publisher,
+        news=news,
+        streams=streams,
+        artifacts=ArtifactStore(folder.as_uri()),
     )
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -262,3 +263,57 @@ async def counts_calls(payload: Any, ctx: TaskContext) -> None:
     """Leave a trace of each call."""
     seen.append((ctx.task_id, ctx.attempt))
     await asyncio.sleep(0.05)
+
+
+# Files ................................................................................
+
+
+class Files(BaseModel):
+    """What a handler is to do with files: make those, fetch one, and use its folder."""
+
+    make: dict[str, str] = {}
+    source: str | None = None
+    fails: bool = False
+
+
+def _noted(ctx: TaskContext, fetched: Path | None) -> dict[str, Any]:
+    (ctx.scratch / "left.txt").write_text("left behind")
+    return {
+        "scratch": str(ctx.scratch),
+        "fetched": fetched and fetched.read_text(),
+        "fetched_name": fetched and fetched.name,
+    }
+
+
+@task("probe.files_on_loop", max_attempts=1)
+async def files_on_loop(payload: Files, ctx: TaskContext) -> dict[str, Any]:
+    """Make and fetch files on the event loop; of those that it makes, await none."""
+    fetched = await ctx.fetch(payload.source) if payload.source else None
+    for name, text in payload.make.items():
+        ctx.artifact(name, text.encode())
+    if payload.fails:
+        raise Permanent("failed on purpose")
+    return _noted(ctx, fetched)
+
+
+@task("probe.files_in_thread", max_attempts=1)
+def files_in_thread(payload: Files, ctx: TaskContext) -> dict[str, Any]:
+    """Make and fetch files in a thread."""
+    return _files_blocking(payload, ctx)
+
+
+@task("probe.files_in_process", max_attempts=1, cpu=True)
+def files_in_process(payload: Files, ctx: TaskContext) -> dict[str, Any]:
+    """Make and fetch files in a process of the pool."""
+    return _files_blocking(payload, ctx)
+
+
+def _files_blocking(payload: Files, ctx: TaskContext) -> dict[str, Any]:
+    fetched = ctx.fetch_blocking(payload.source) if payload.source else None
+    for name, text in payload.make.items():
+        path = ctx.scratch / "made"
+        path.write_text(text)
+        ctx.artifact(name, path)
+    if payload.fails:
+        raise Permanent("failed on purpose")
+    return _noted(ctx, fetched)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID
 
+from shared.artifacts import ArtifactStore
 from shared.broker.memory import MemoryBroker, MemoryQueues
 from shared.cache.memory import MemoryCache
 from shared.domain.status import is_final
@@ -21,6 +22,8 @@ from worker_service.registry import Registry, registry
 from worker_service.supervisor import Supervisor, WorkerOptions
 
 PATIENCE_S: Final = 30.0
+#: Where no folder can be made, for workers whose handlers make no files.
+NO_FILES: Final = "file:///dev/null/artifacts"
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Neighbours:
     queues: MemoryQueues = field(default_factory=MemoryQueues)
     cache: MemoryCache = field(default_factory=MemoryCache)
     events: MemoryEvents = field(default_factory=MemoryEvents)
+    artifacts: ArtifactStore = field(default_factory=lambda: ArtifactStore(NO_FILES))
 
 
 @dataclass
@@ -120,6 +124,7 @@ async def run_worker(neighbours: Neighbours, *, known: Registry = registry, **op
             events=neighbours.events,
             news=news,
             publisher=publisher,
+            artifacts=neighbours.artifacts,
             registry=known,
         )
         worker = Worker(supervisor, store, broker, publisher, news)

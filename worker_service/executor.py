@@ -13,8 +13,11 @@ from anyio import to_thread
 from shared.domain.outcome import Failed, Failure, Interrupted, Report
 from worker_service.calling import call_blocking, call_on_loop, report_of
 from worker_service.context import TaskContext
+from worker_service.files import AttemptFiles, WorkerFiles
+from worker_service.marking import StoredMarks
 from worker_service.process_pool import HandlerProcesses, Job
 from worker_service.running import Running, StopReason
+from worker_service.scratch import remove
 from worker_service.submitting import HandlerSubmissions
 from worker_service.system import System
 
@@ -25,6 +28,9 @@ _TICK_S: Final = 0.2
 #: Seconds a handler has to end after it was told to. Then a process is killed, and others are given up: their
 #: outcome is written, their slot stays taken until they end.
 STOP_GRACE_S: Final = 5.0
+
+#: Seconds after which the folder of a killed process is looked at again: it may have written until its end.
+_SCRATCH_AGAIN_S: Final = 5.0
 
 OnReport = Callable[[Running, Report], None]
 
@@ -39,6 +45,7 @@ class Executor:
         on_report: Takes the report of an attempt that has ended or was given up.
         submissions: Where handlers submit tasks.
         system: What the built-in handlers may reach.
+        files: Where the files of attempts are.
     """
 
     def __init__(
@@ -50,6 +57,7 @@ class Executor:
         on_report: OnReport,
         submissions: HandlerSubmissions | None = None,
         system: System | None = None,
+        files: WorkerFiles | None = None,
     ) -> None:
         self._worker_id = worker_id
         self._processes = processes
@@ -57,6 +65,7 @@ class Executor:
         self._on_report = on_report
         self._submissions = submissions
         self._system = system
+        self._files = files
         self._running: dict[tuple[UUID, int], Running] = {}
         self._is_closed = False
 
@@ -79,6 +88,9 @@ class Executor:
         """Begin an attempt. Returns at once."""
         self._running[running.task.id, running.task.attempt] = running
         running.on_over = lambda: self._running.pop((running.task.id, running.task.attempt), None)
+        running.on_ended = lambda: _remove_scratch(running)
+        if self._files is not None:
+            running.scratch = self._files.scratch.of(running.task.id, running.task.attempt)
         if self._is_closed:  # claimed by a statement that outlasted the stop: back with it, unspent
             self._report(running, Interrupted())
             running.mark_ended()
@@ -91,16 +103,21 @@ class Executor:
         structlog.contextvars.bind_contextvars(
             task_id=str(task.id), attempt=task.attempt, worker=self._worker_id, request_id=task.request_id
         )
+        if task.submitted_by is not None:
+            structlog.contextvars.bind_contextvars(caller=task.submitted_by)
         match running.type.runs_in:
             case "loop":
                 self._begin(running)
-                return await call_on_loop(running.type, task.payload, self._context(running))
+                report = await call_on_loop(running.type, task.payload, self._context(running))
+                return report if running.files is None else await running.files.settled(report)
             case "thread":
                 return await to_thread.run_sync(
                     self._call_in_thread, running, limiter=self._threads, abandon_on_cancel=True
                 )
             case "process":
-                return await self._processes.run(lambda slot: self._job(running, slot), lambda: self._begin(running))
+                end = await self._processes.run(lambda slot: self._job(running, slot), lambda: self._begin(running))
+                running.artifacts_of_process = end.artifacts
+                return end.report
 
     def _call_in_thread(self, running: Running) -> Report:
         loop = running.loop
@@ -127,14 +144,38 @@ class Executor:
             report_progress=report_progress,
             submit=None if self._submissions is None else partial(self._submissions.submit, running.task),
             system=self._system,
+            marks=None if self._system is None else StoredMarks(self._system.store, running.task.id),
+            files=self._attempt_files(running),
             loop=running.loop,
         )
+
+    def _attempt_files(self, running: Running) -> AttemptFiles | None:
+        if (shared := self._files) is None or running.scratch is None:
+            return None
+        running.files = AttemptFiles(
+            shared.artifacts,
+            task_id=running.task.id,
+            attempt=running.task.attempt,
+            scratch=running.scratch,
+            find=lambda source: shared.finder.find_from_thread(source, running.loop),
+            loop=running.loop,
+        )
+        return running.files
 
     def _job(self, running: Running, slot: int) -> Job:
         task = running.task
         running.ask_process_to_stop = lambda: self._processes.ask_to_stop(slot)
+        assert running.scratch is not None
         return Job(
-            task.type, task.payload, task.id, task.attempt, task.queue, task.request_id, task.soft_timeout_s, slot
+            task.type,
+            task.payload,
+            task.id,
+            task.attempt,
+            task.queue,
+            task.request_id,
+            task.soft_timeout_s,
+            slot,
+            running.scratch,
         )
 
     @staticmethod
@@ -149,6 +190,8 @@ class Executor:
     # Its end ........................................................................
 
     def _call_ended(self, running: Running, call: asyncio.Task[Report]) -> None:
+        if running.files is not None:
+            running.files.abandon()
         self._report(running, _report_from(running, call))
         if not running.in_thread:
             running.mark_ended()
@@ -218,6 +261,14 @@ class Executor:
     async def all_reported(self) -> None:
         """Return when every attempt has ended or was given up."""
         await asyncio.gather(*(running.outcome_decided.wait() for running in self))
+
+
+def _remove_scratch(running: Running) -> None:
+    if (folder := running.scratch) is None or (running.files is not None and not running.files.used_scratch):
+        return
+    if running.type.runs_in == "process" and running.stop_reason is not None:
+        running.loop.call_later(_SCRATCH_AGAIN_S, running.loop.run_in_executor, None, remove, folder)
+    running.loop.run_in_executor(None, remove, folder)
 
 
 def _report_from(running: Running, call: asyncio.Task[Report]) -> Report:

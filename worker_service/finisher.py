@@ -55,7 +55,8 @@ class Finisher:
             policy=running.type.info.retry,
             random=self._random,
         )
-        self._waiting.append((running, Ending(running.task.id, running.task.attempt, outcome, running.progress)))
+        ending = Ending(running.task.id, running.task.attempt, outcome, running.progress, running.artifacts)
+        self._waiting.append((running, ending))
         self._idle.clear()
         self._wake.set()
 

@@ -10,16 +10,21 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
 from pebble import ProcessExpired, ProcessPool
 
+from shared.artifacts import ArtifactStore
+from shared.domain.artifact import Artifact
 from shared.domain.outcome import Failed, Failure, Report
 from shared.telemetry.logging import configure_logging
 from worker_service.calling import call_blocking
 from worker_service.context import TaskContext
+from worker_service.files import AttemptFiles
+from worker_service.finding import Asking, Lookups
 from worker_service.registry import import_task_modules, registry
 
 log = structlog.get_logger(__name__)
@@ -37,6 +42,7 @@ class Setup:
     log_format: str
     log_level: str
     worker_id: str
+    artifacts_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,15 @@ class Job:
     request_id: str | None
     soft_timeout_s: float | None
     slot: int
+    scratch: Path
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How one attempt ended, and the files it has stored."""
+
+    report: Report
+    artifacts: tuple[Artifact, ...] = ()
 
 
 class HandlerProcesses:
@@ -59,25 +74,30 @@ class HandlerProcesses:
     Args:
         size: How many processes.
         on_progress: Called on the event loop with (task_id, attempt, progress as JSON text).
+        lookups: Answers the processes where the artifacts are that their handlers fetch.
     """
 
-    def __init__(self, size: int, setup: Setup, on_progress: Callable[[UUID, int, str], None]) -> None:
+    def __init__(
+        self, size: int, setup: Setup, on_progress: Callable[[UUID, int, str], None], lookups: Lookups
+    ) -> None:
         self._size = size
         self._setup = setup
         self._on_progress = on_progress
+        self._lookups = lookups
         self._pool: ProcessPool | None = None
         # A fresh interpreter: a fork would copy the locks of our threads.
         self._context = multiprocessing.get_context("spawn")
         self._stop_flags: Any = None
         self._readers: list[Connection[bytes, bytes]] = []
         self._writers: list[Connection[bytes, bytes]] = []
+        self._askers: list[Connection[bytes, bytes]] = []
         self._free_slots = list(range(size))
         self._slots = asyncio.Semaphore(size)
 
     def __repr__(self) -> str:
         return f"<HandlerProcesses {self._size - len(self._free_slots)} of {self._size} busy>"
 
-    async def run(self, make_job: Callable[[int], Job], on_begin: Callable[[], None]) -> Report:
+    async def run(self, make_job: Callable[[int], Job], on_begin: Callable[[], None]) -> JobEnd:
         """Run one job in a process, once one is free. Cancelling this kills the process.
 
         Args:
@@ -101,10 +121,11 @@ class HandlerProcesses:
         """Kill what runs and end the pool. Takes up to a few seconds."""
         for reader in self._readers:
             asyncio.get_running_loop().remove_reader(reader.fileno())
+        self._lookups.close()
         await asyncio.to_thread(self._end_pool)
-        for connection in (*self._readers, *self._writers):
+        for connection in (*self._readers, *self._writers, *self._askers):
             connection.close()
-        self._readers, self._writers = [], []
+        self._readers, self._writers, self._askers = [], [], []
 
     def _end_pool(self) -> None:
         if self._pool is not None:
@@ -112,35 +133,46 @@ class HandlerProcesses:
             self._pool.join()
             self._pool = None
 
-    async def _run_in(self, job: Job, slot: int) -> Report:
+    async def _run_in(self, job: Job, slot: int) -> JobEnd:
         if self._pool is None or not self._pool.active:
             self._start()
         self._stop_flags[slot] = 0
         assert self._pool is not None
         future = self._pool.schedule(_run_job, args=(job,))
-        report: Report
+        end: JobEnd
         try:
-            report = await asyncio.wrap_future(future)
+            end = await asyncio.wrap_future(future)
         except ProcessExpired as error:
-            report = Failed(Failure("process_died", f"the process of the handler ended with status {error.exitcode}"))
+            end = JobEnd(
+                Failed(Failure("process_died", f"the process of the handler ended with status {error.exitcode}"))
+            )
         except asyncio.CancelledError:
             future.cancel()  # type: ignore[no-untyped-call]
             raise
         # The report came by another way and may have overtaken the last words on progress.
         self._forward(self._readers[slot])
-        return report
+        return end
 
     def _start(self) -> None:
         self._stop_flags = self._context.RawArray(ctypes.c_byte, self._size)
         # A pipe for each slot rather than one queue for all: a queue has a lock, and a process that is killed
         # while it holds the lock would silence the others for ever.
         pipes = [self._context.Pipe(duplex=False) for _ in range(self._size)]
+        lines = [self._context.Pipe(duplex=True) for _ in range(self._size)]
         self._pool = ProcessPool(
             max_workers=self._size,
             context=self._context,
             initializer=_set_up,
-            initargs=(self._setup, os.getpid(), self._stop_flags, [writer for _, writer in pipes]),
+            initargs=(
+                self._setup,
+                os.getpid(),
+                self._stop_flags,
+                [writer for _, writer in pipes],
+                [asker for _, asker in lines],
+            ),
         )
+        self._askers = [asker for _, asker in lines]
+        self._lookups.listen([answerer for answerer, _ in lines])
         self._writers = [writer for _, writer in pipes]  # kept open: a new process gets them too
         self._readers = [reader for reader, _ in pipes]
         for reader in self._readers:
@@ -183,12 +215,21 @@ class _Signals:
 
 _flags: Any = None
 _writers: "list[Connection[bytes, bytes]]" = []
+_askers: list[Asking] = []
+_artifacts: ArtifactStore | None = None
 
 
-def _set_up(setup: Setup, worker_pid: int, flags: Any, writers: "list[Connection[bytes, bytes]]") -> None:
-    global _flags, _writers
+def _set_up(
+    setup: Setup,
+    worker_pid: int,
+    flags: Any,
+    writers: "list[Connection[bytes, bytes]]",
+    askers: "list[Connection[bytes, bytes]]",
+) -> None:
+    global _flags, _writers, _askers, _artifacts
     _die_with(worker_pid)
     _flags, _writers = flags, writers
+    _askers, _artifacts = [Asking(line) for line in askers], ArtifactStore(setup.artifacts_url)
     configure_logging(format_=setup.log_format, level=setup.log_level, service="worker")
     structlog.contextvars.bind_contextvars(worker=setup.worker_id)
     import_task_modules(setup.modules)
@@ -202,8 +243,12 @@ def _die_with(worker_pid: int) -> None:
         os._exit(1)
 
 
-def _run_job(job: Job) -> Report:
+def _run_job(job: Job) -> JobEnd:
+    assert _artifacts is not None
     writer = _writers[job.slot]
+    files = AttemptFiles(
+        _artifacts, task_id=job.task_id, attempt=job.attempt, scratch=job.scratch, find=_askers[job.slot].find
+    )
     signals = _Signals(_flags, job.slot, job.soft_timeout_s)
     ctx = TaskContext(
         task_id=job.task_id,
@@ -211,11 +256,13 @@ def _run_job(job: Job) -> Report:
         queue=job.queue,
         signals=signals,
         report_progress=lambda progress: writer.send_bytes(f"{job.task_id} {job.attempt} {progress}".encode()),
+        files=files,
     )
     with structlog.contextvars.bound_contextvars(
         task_id=str(job.task_id), attempt=job.attempt, request_id=job.request_id
     ):
         try:
-            return call_blocking(registry.get(job.type), job.payload, ctx)
+            report = call_blocking(registry.get(job.type), job.payload, ctx)
+            return JobEnd(report, files.made)
         finally:
             signals.close()

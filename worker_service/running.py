@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
+from shared.domain.artifact import Artifact
 from shared.domain.outcome import Cancelled, Failed, Failure, Interrupted, Report
 from shared.domain.task import TaskRecord
+from worker_service.files import AttemptFiles
 from worker_service.registry import TaskType
 
 
@@ -33,6 +36,9 @@ class Running:
         progress: The latest report that is not stored yet, as JSON text.
         outcome_decided: Set when its report is given; what the handler still does no longer counts.
         in_thread: Whether a thread runs its handler at this moment.
+        files: The files of a handler in this process.
+        artifacts_of_process: What a process of the pool has stored.
+        scratch: The folder that the attempt may make.
         seen_in_record: Whether a heartbeat has found it in PostgreSQL as running here.
     """
 
@@ -51,9 +57,13 @@ class Running:
     outcome_decided: asyncio.Event = field(default_factory=asyncio.Event)
     in_thread: bool = False
     seen_in_record: bool = False
+    files: AttemptFiles | None = None
+    artifacts_of_process: tuple[Artifact, ...] = ()
+    scratch: Path | None = None
     call: asyncio.Task[Report] | None = None
     ask_process_to_stop: Callable[[], None] = lambda: None
     on_over: Callable[[], object] = lambda: None
+    on_ended: Callable[[], None] = lambda: None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     @property
@@ -65,6 +75,11 @@ class Running:
     def reported(self) -> bool:
         """Whether its outcome is decided."""
         return self.outcome_decided.is_set()
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """The files that the attempt has stored so far."""
+        return self.artifacts_of_process if self.files is None else self.files.made
 
     def report_of_stop(self) -> Report:
         """What an attempt that ended because it was told to reports."""
@@ -86,6 +101,7 @@ class Running:
         """Its handler runs no more."""
         if not self.handler_ended:
             self.handler_ended = True
+            self.on_ended()
             self._free_if_over()
 
     def _free_if_over(self) -> None:

@@ -9,13 +9,14 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.artifact import Artifact, artifacts_json
 from shared.domain.message import Due
 from shared.domain.outcome import Failure, Outcome
-from shared.domain.status import CANCEL, CLAIM, EXPIRE, FINAL, FINISH, RELEASE, RENEW, RESCUE, TaskStatus
+from shared.domain.status import CANCEL, CLAIM, EXPIRE, FINAL, FINISH, RELEASE, RESCUE, TaskStatus
 from shared.domain.task import TaskRecord, failure_json
-from shared.errors import IllegalMoveError, TaskNotFoundError, UniqueConflictError
 from shared.models import sql_list
 from shared.store.database import Database
+from shared.store.renewing import BulkReplay, renew, why_not
 from shared.store.rows import (
     BURY,
     CALL_BACK,
@@ -38,12 +39,13 @@ _PUBLISHED_DIRECTLY: Final = "interval '5 seconds'"
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """An attempt that has ended on this worker, the outcome that was decided, and its last unstored progress."""
+    """An attempt that has ended on this worker, its outcome as decided, its last unstored progress, its files."""
 
     task_id: UUID
     attempt: int
     outcome: Outcome
     progress: str | None = None
+    artifacts: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,23 +176,24 @@ class Lifecycle:
         async with self._database.read() as connection:
             moved = moved_from(await connection.execute(_CANCEL, {"id": task_id}))
             if not moved.tasks:
-                raise await _why_not(connection, task_id, "cancel")
+                raise await why_not(connection, task_id, "cancel")
             return moved
 
-    async def renew(self, task_id: UUID) -> Moved:
+    async def renew(self, task_id: UUID, *, payload: str | None = None, bulk: BulkReplay | None = None) -> Moved:
         """Queue a failed, cancelled or expired task again, with its attempts renewed and its dead letter gone.
+
+        Args:
+            task_id: The task.
+            payload: JSON text that its next attempts get instead of its payload, checked by the caller.
+            bulk: The replay of many that it is part of, whose rules hold then.
 
         Raises:
             TaskNotFoundError: No such task.
-            IllegalMoveError: It is not in one of those statuses.
+            IllegalMoveError: It is not in one of those statuses, or the rules of `bulk` leave it out.
             UniqueConflictError: Another open task has its unique key.
         """
         async with self._database.transaction() as connection:
-            moved = moved_from(await connection.execute(_RENEW, {"id": task_id}))
-            if not moved.tasks:
-                raise await _why_not(connection, task_id, "retry")
-            await _retake_key(connection, moved.tasks[0])
-            return moved
+            return await renew(connection, task_id, payload=payload, bulk=bulk)
 
 
 def _attempt_after(ending: Ending) -> int:
@@ -199,19 +202,6 @@ def _attempt_after(ending: Ending) -> int:
 
 def _has_ended(task: TaskRecord) -> bool:
     return task.status != TaskStatus.RUNNING
-
-
-async def _why_not(connection: AsyncConnection, task_id: UUID, move: str) -> Exception:
-    status = await connection.scalar(text("SELECT status FROM tasks WHERE id = :id"), {"id": task_id})
-    return TaskNotFoundError(task_id) if status is None else IllegalMoveError(task_id, status, move)
-
-
-async def _retake_key(connection: AsyncConnection, task: TaskRecord) -> None:
-    if task.unique_key is None:
-        return
-    holder = await connection.scalar(_RETAKE_KEY, {"key": task.unique_key, "id": task.id})
-    if holder != task.id:
-        raise UniqueConflictError(task.id, holder)
 
 
 def _finish_parameters(endings: Sequence[Ending], worker: str) -> dict[str, object]:
@@ -226,7 +216,22 @@ def _finish_parameters(endings: Sequence[Ending], worker: str) -> dict[str, obje
         "delays": [outcome.delay_s for outcome in outcomes],
         "returned": [outcome.returns_attempt for outcome in outcomes],
         "progress": [ending.progress for ending in endings],
+        "artifacts": [artifacts_json(ending.artifacts) for ending in endings],
         "worker": worker,
+        **_artifact_parameters(endings),
+    }
+
+
+def _artifact_parameters(endings: Sequence[Ending]) -> dict[str, object]:
+    # An attempt that is given back has made nothing that counts: it runs again.
+    files = [file for ending in endings if not ending.outcome.returns_attempt for file in ending.artifacts]
+    return {
+        "file_ids": [file.id for file in files],
+        "file_tasks": [file.task_id for file in files],
+        "file_attempts": [file.attempt for file in files],
+        "file_names": [file.name for file in files],
+        "file_types": [file.media_type for file in files],
+        "file_sizes": [file.size_bytes for file in files],
     }
 
 
@@ -250,16 +255,30 @@ _CLAIM: Final = text(f"""
         OR t.status = 'running' AND t.attempt = d.attempt AND t.worker = :worker)
     RETURNING {COLUMNS}""")
 
+# A task has the files of the last attempt that ended; the sweep finds those of earlier ones.
+_REPLACE_ARTIFACTS: Final = """
+    DELETE FROM artifacts a USING moved m, ending e
+    WHERE m.attempt > 1 AND a.task_id = m.id AND e.id = m.id AND NOT e.returned"""
+_KEEP_ARTIFACTS: Final = """
+    INSERT INTO artifacts (id, task_id, attempt, name, media_type, size_bytes, created_at)
+    SELECT f.id, f.task_id, f.attempt, f.name, f.media_type, f.size_bytes, now()
+    FROM unnest(
+        CAST(:file_ids AS uuid[]), CAST(:file_tasks AS uuid[]), CAST(:file_attempts AS int[]),
+        CAST(:file_names AS text[]), CAST(:file_types AS text[]), CAST(:file_sizes AS bigint[])
+    ) AS f(id, task_id, attempt, name, media_type, size_bytes)
+    JOIN moved m ON m.id = f.task_id"""
+
 _FINISH: Final = text(f"""
     WITH ending AS (
         SELECT * FROM unnest(
             CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:statuses AS text[]), CAST(:results AS text[]),
             CAST(:errors AS text[]), CAST(:delays AS float8[]), CAST(:returned AS bool[]),
-            CAST(:progress AS text[])
-        ) AS e(id, attempt, status, result, error, delay_s, returned, progress)
+            CAST(:progress AS text[]), CAST(:artifacts AS text[])
+        ) AS e(id, attempt, status, result, error, delay_s, returned, progress, artifacts)
     ), moved AS (
         UPDATE tasks t
         SET status = {_TARGET},
+            artifacts = CASE WHEN e.returned THEN t.artifacts ELSE e.artifacts END,
             attempt = CASE WHEN e.returned THEN e.attempt - 1 ELSE e.attempt END,
             result = e.result,
             progress = coalesce(e.progress, t.progress),
@@ -274,6 +293,7 @@ _FINISH: Final = text(f"""
           AND t.worker = :worker
         RETURNING t.*
     ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), called AS ({CALL_BACK}),
+    replaced AS ({_REPLACE_ARTIFACTS}), kept AS ({_KEEP_ARTIFACTS}),
     rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
     {SELECT_MOVED_AND_CALLED}""")
 
@@ -350,23 +370,3 @@ _CANCEL: Final = text(f"""
         RETURNING t.*
     ), keys AS ({RELEASE_KEYS}), called AS ({CALL_BACK}), rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
     {SELECT_MOVED_AND_CALLED}""")
-
-_RENEW: Final = text(f"""
-    WITH moved AS (
-        UPDATE tasks t
-        SET status = 'queued', attempts_before = t.attempt, cancel_requested = false, result = NULL, error = NULL,
-            progress = NULL, worker = NULL, queued_at = now(), run_at = NULL, started_at = NULL,
-            finished_at = NULL, expires_at = NULL, version = t.version + 1
-        WHERE t.id = :id AND t.status IN ({sql_list(RENEW.sources)})
-        RETURNING t.*
-    ), dug AS (DELETE FROM dead_letters d USING moved m WHERE d.id = m.id RETURNING 1),
-    rung AS ({ring_due(due_in=_PUBLISHED_DIRECTLY)})
-    {SELECT_MOVED}""")
-
-_RETAKE_KEY: Final = text("""
-    INSERT INTO task_keys AS k (kind, key, task_id, fingerprint, open, keep_until)
-    VALUES ('unique', :key, :id, '', true, now())
-    ON CONFLICT (kind, key) DO UPDATE
-    SET task_id = CASE WHEN k.open OR k.keep_until > now() THEN k.task_id ELSE excluded.task_id END,
-        open = k.open OR k.task_id = excluded.task_id OR k.keep_until <= now()
-    RETURNING task_id""")

@@ -1,12 +1,17 @@
 """Everything that is stored, in one hand."""
 
+from shared.store.api_keys import ApiKeys
+from shared.store.artifacts import Artifacts
 from shared.store.audit import Audit
 from shared.store.database import Database
 from shared.store.dead_letters import DeadLetters
 from shared.store.lifecycle import Lifecycle
+from shared.store.marks import Marks
 from shared.store.outbox import Outbox
 from shared.store.purges import Purges
 from shared.store.queues import Queues
+from shared.store.schedule_runs import ScheduleRuns
+from shared.store.schedules import Schedules
 from shared.store.submissions import Submissions
 from shared.store.task_types import TaskTypes
 from shared.store.tasks import Tasks
@@ -26,5 +31,10 @@ class Store:
         self.queues = Queues(database)
         self.purges = Purges(database)
         self.workers = Workers(database)
+        self.schedules = Schedules(database)
+        self.schedule_runs = ScheduleRuns(database)
+        self.marks = Marks(database)
         self.dead_letters = DeadLetters(database)
+        self.artifacts = Artifacts(database)
         self.audit = Audit(database)
+        self.api_keys = ApiKeys(database)

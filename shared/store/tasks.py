@@ -1,5 +1,6 @@
 """Reading tasks: one, a page of many, and the facts that explain where one stands."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -70,6 +71,18 @@ class Tasks:
         if row is None:
             raise TaskNotFoundError(task_id)
         return task_from(row)
+
+    async def versions(self, task_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+        """The versions of those tasks that exist."""
+        statement = text("SELECT t.id, t.version FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
+        async with self._database.read() as connection:
+            return dict(tuple(row) for row in await connection.execute(statement, {"ids": list(task_ids)}))
+
+    async def many(self, task_ids: Sequence[UUID]) -> list[TaskRecord]:
+        """Those tasks that exist, in any order."""
+        statement = text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
+        async with self._database.read() as connection:
+            return [task_from(row) for row in await connection.execute(statement, {"ids": list(task_ids)})]
 
     async def page(self, wanted: TaskFilter, *, limit: int, before: UUID | None = None) -> list[TaskRecord]:
         """At most `limit` tasks, newest first, made before the task `before`."""

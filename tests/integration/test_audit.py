@@ -113,7 +113,7 @@ async def test_retention_forgets_entries_of_more_than_ninety_days(api: ApiUnderT
     await execute(api.store, "UPDATE audit SET at = now() - interval '91 days' WHERE action = 'old' RETURNING 1")
     await execute(api.store, "UPDATE audit SET at = now() - interval '89 days' WHERE action = 'new' RETURNING 1")
 
-    await Retention(api.store, days=7).run_once()
+    await Retention(api.store, api.services.artifacts, days=7).run_once()
 
     assert [entry["action"] for entry in await trail(api)] == ["new"]
 
@@ -122,6 +122,6 @@ async def test_entries_stay_as_long_as_the_tasks_they_speak_of(api: ApiUnderTest
     await auditor(api.store).note("old")
     await execute(api.store, "UPDATE audit SET at = now() - interval '91 days' RETURNING 1")
 
-    await Retention(api.store, days=365).run_once()
+    await Retention(api.store, api.services.artifacts, days=365).run_once()
 
     assert len(await trail(api)) == 1

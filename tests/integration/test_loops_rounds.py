@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from shared.artifacts import ArtifactStore
 from shared.broker.base import Message
 from shared.broker.memory import MemoryBroker
 from shared.cache.memory import MemoryCache
@@ -300,7 +301,7 @@ async def test_retention_forgets_what_is_old_of_every_kind(store: Store) -> None
     await store.dead_letters.record_unreadable(b"x", queue="default", reason="malformed")
     await gone_silent(store, "long gone", for_s=7200)
 
-    assert await Retention(store, days=1e-9).run_once() == 2
+    assert await Retention(store, ArtifactStore("file:///dev/null/artifacts"), days=1e-9).run_once() == 2
 
     assert [row.id for row in await execute(store, "SELECT id FROM tasks")] == [waiting]
     assert await execute(store, "SELECT 1 FROM dead_letters") == []

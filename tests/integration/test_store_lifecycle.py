@@ -485,7 +485,7 @@ async def test_no_loop_waits_for_a_row_that_somebody_holds(store: Store) -> None
         for move in (store.lifecycle.release(10), store.lifecycle.expire(10)):
             assert (await move).tasks == []
         assert (await store.lifecycle.rescue(10, rescuer="rescuer")).tasks == []
-        assert await store.tasks.forget(older_than_days=0, limit=10) == 0
+        assert (await store.tasks.forget(older_than_days=0, limit=10)).tasks == 0
 
     assert [await status_of(store, task_id) for task_id in held] == ["running", "scheduled", "succeeded", "queued"]
 

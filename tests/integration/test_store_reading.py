@@ -120,7 +120,7 @@ async def test_only_what_is_final_is_forgotten(store: Store, status: TaskStatus)
     task_id = await IN_STATUS[status](store, id=made_days_ago(9))
     await pass_time(store, 9 * 86400)
 
-    forgotten = await store.tasks.forget(older_than_days=7, limit=10)
+    forgotten = (await store.tasks.forget(older_than_days=7, limit=10)).tasks
 
     assert forgotten == (1 if status in FINAL else 0)
     assert (await page_of(store) == []) == (status in FINAL)
@@ -130,23 +130,23 @@ async def test_only_what_is_final_is_forgotten(store: Store, status: TaskStatus)
 async def test_what_ended_lately_is_kept_however_old_it_is(store: Store) -> None:
     await succeeded(store, id=made_days_ago(9))
 
-    assert await store.tasks.forget(older_than_days=7, limit=10) == 0
+    assert (await store.tasks.forget(older_than_days=7, limit=10)).tasks == 0
 
 
 async def test_no_more_is_forgotten_than_the_limit(store: Store) -> None:
     for _ in range(3):
         await succeeded(store)
 
-    assert [await store.tasks.forget(older_than_days=0, limit=2) for _ in range(3)] == [2, 1, 0]
+    assert [(await store.tasks.forget(older_than_days=0, limit=2)).tasks for _ in range(3)] == [2, 1, 0]
 
 
 async def test_a_task_is_kept_while_its_unique_key_still_stands_for_it(store: Store) -> None:
     task_id = await succeeded(store, unique=UniqueKey(b"u", 300))
 
-    assert await store.tasks.forget(older_than_days=0, limit=10) == 0
+    assert (await store.tasks.forget(older_than_days=0, limit=10)).tasks == 0
     assert await page_of(store) == [task_id]
     await pass_time(store, 301)
-    assert await store.tasks.forget(older_than_days=0, limit=10) == 1
+    assert (await store.tasks.forget(older_than_days=0, limit=10)).tasks == 1
     assert await execute(store, "SELECT 1 FROM task_keys") == []
 
 
@@ -163,7 +163,8 @@ async def test_two_replicas_forget_each_task_once(store: Store) -> None:
     for _ in range(10):
         await succeeded(store)
 
-    assert sum(await at_once(*(store.tasks.forget(older_than_days=0, limit=5) for _ in range(4)))) == 10
+    counts = await at_once(*(store.tasks.forget(older_than_days=0, limit=5) for _ in range(4)))
+    assert sum(forgotten.tasks for forgotten in counts) == 10
 
 
 # Queues ...............................................................................

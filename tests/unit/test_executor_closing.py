@@ -1,6 +1,7 @@
 """An executor whose worker is stopping."""
 
 from datetime import UTC, datetime
+from unittest.mock import Mock
 from uuid import uuid4
 
 from shared.domain.outcome import Interrupted, Report
@@ -29,7 +30,7 @@ async def test_an_attempt_that_was_claimed_too_late_goes_back_unspent() -> None:
     freed: list[str] = []
     executor = Executor(
         worker_id="a",
-        processes=HandlerProcesses(1, Setup((), "json", "info", "a"), lambda *_: None),
+        processes=HandlerProcesses(1, Setup((), "json", "info", "a", "file:///nowhere"), lambda *_: None, Mock()),
         threads=1,
         on_report=lambda running, report: reports.append((running, report)),
     )

@@ -4,6 +4,8 @@ from typing import Final
 
 import structlog
 
+from shared.artifacts import ArtifactStore
+from shared.errors import ArtifactsUnavailableError
 from shared.store.store import Store
 from worker_service.loops.base import PeriodicLoop
 
@@ -24,17 +26,29 @@ class Retention(PeriodicLoop):
             as long as those where that is longer: what it speaks of is still there.
     """
 
-    def __init__(self, store: Store, *, days: float, interval_s: float = 60.0) -> None:
+    def __init__(self, store: Store, artifacts: ArtifactStore, *, days: float, interval_s: float = 60.0) -> None:
         super().__init__(interval_s=interval_s)
         self._store = store
+        self._artifacts = artifacts
         self._days = days
 
     async def run_once(self) -> int:
-        """Delete at most a thousand tasks, and what else is old. Returns how many tasks."""
+        """Delete at most a thousand tasks with their files, and what else is old. Returns how many tasks."""
         forgotten = await self._store.tasks.forget(older_than_days=self._days, limit=_LIMIT)
+        await self._delete(forgotten.artifact_keys)
+        uploads = await self._store.artifacts.forget_uploads(older_than_days=self._days, limit=_LIMIT)
+        await self._delete([upload.key for upload in uploads])
         await self._store.dead_letters.forget_unreadable(older_than_days=self._days)
         await self._store.audit.forget(older_than_days=max(_AUDIT_DAYS, self._days), limit=_LIMIT)
         await self._store.workers.forget_lost(older_than_s=_LOST_WORKERS_S)
-        if forgotten:
-            log.info("tasks_forgotten", count=forgotten)
-        return forgotten
+        if forgotten.tasks or uploads:
+            log.info("tasks_forgotten", count=forgotten.tasks, uploads=len(uploads))
+        return forgotten.tasks
+
+    async def _delete(self, keys: list[str]) -> None:
+        if not keys:
+            return
+        try:
+            await self._artifacts.delete(keys)
+        except ArtifactsUnavailableError as error:  # their records are gone: the sweep will find them
+            log.warning("files_left_to_the_sweep", count=len(keys), reason=str(error))
