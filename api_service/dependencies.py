@@ -75,11 +75,15 @@ def request_facts(request: Request, body: Any) -> RequestFacts:
         InvalidInputError: The Idempotency-Key can't be one.
     """
     request_id = str(request.state.request_id)
+    caller = getattr(request.state, "caller", None)
+    name = None if caller is None else str(caller.name)
     key = _idempotency_key(request)
     if key is None:
-        return RequestFacts(request_id)
+        return RequestFacts(request_id, submitted_by=name)
     place = f"{request.method} {request.url.path}"
-    return RequestFacts(request_id, key, fingerprint(key, place, body))
+    if name is not None:
+        place = f"{place} by {name}"
+    return RequestFacts(request_id, key, fingerprint(key, place, body), submitted_by=name)
 
 
 def _require_json(request: Request) -> None:

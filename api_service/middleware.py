@@ -18,6 +18,14 @@ from shared.telemetry import metrics
 log = structlog.get_logger(__name__)
 
 _SANE_ID: Final = re.compile(r"[\x20-\x7e]{1,128}")
+# No answer is a page of ours unless its route says so: a browser that is led here shows it in no frame, runs nothing
+# in it (a file that a task has made may be HTML), guesses no type and gives its address to nobody.
+_SAFE_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 #: Characters of a path that the log repeats.
 _MAX_PATH: Final = 200
 
@@ -47,9 +55,9 @@ class RequestId(_HttpMiddleware):
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                set_already = {name.lower() for name, _ in message["headers"]}
+                message["headers"] += [header for header in _SAFE_HEADERS if header[0] not in set_already]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -146,6 +154,7 @@ def _record(scope: Scope, status: int, duration_s: float) -> None:
     metrics.HTTP_REQUESTS.labels(scope["method"], route, status).inc()
     metrics.HTTP_SECONDS.labels(scope["method"], route).observe(duration_s)
     say = log.debug if route.startswith(("/health", "/metrics")) else log.info
+    caller = scope.get("state", {}).get("caller")
     say(
         "request_answered",
         method=scope["method"],
@@ -153,4 +162,5 @@ def _record(scope: Scope, status: int, duration_s: float) -> None:
         status=status,
         duration_ms=round(duration_s * 1000, 2),
         client=(scope.get("client") or ("",))[0],
+        **({} if caller is None else {"caller": caller.name}),
     )

@@ -23,11 +23,13 @@ class RequestFacts:
         request_id: Stands in the log lines of the handler too.
         idempotency_key: What the client sent, or None.
         fingerprint: Tells this request from another one with the same key.
+        submitted_by: Name of the API key that sent it; None where none is asked for.
     """
 
     request_id: str | None
     idempotency_key: str | None = None
     fingerprint: bytes = b""
+    submitted_by: str | None = None
 
 
 def plan(
@@ -66,6 +68,7 @@ def plan(
         unique=_unique_key(submission),
         idempotency=_idempotency_key(facts, index),
         request_id=facts.request_id,
+        submitted_by=facts.submitted_by,
         callback_url=submission.callback_url,
     )
 
@@ -109,7 +112,9 @@ def _unique_key(submission: TaskSubmission) -> UniqueKey | None:
 def _idempotency_key(facts: RequestFacts, index: int) -> IdempotencyKey | None:
     if facts.idempotency_key is None:
         return None
-    return IdempotencyKey(_digest("idempotency", facts.idempotency_key, str(index)), facts.fingerprint)
+    # Two callers who happen to use the same key must not be shown each other's task.
+    caller = () if facts.submitted_by is None else (facts.submitted_by,)
+    return IdempotencyKey(_digest("idempotency", facts.idempotency_key, str(index), *caller), facts.fingerprint)
 
 
 def _digest(*parts: str) -> bytes:

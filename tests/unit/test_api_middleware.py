@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from api_service.__main__ import is_loopback
 from api_service.middleware import AccessLog, BodyLimit, LastResort, RequestId
+from api_service.origins import is_loopback
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
