@@ -68,6 +68,11 @@ async def json_body(request: Request) -> Any:
     return jsontext.loads(await request.body())
 
 
+async def optional_json_body(request: Request, *, otherwise: Any) -> Any:
+    """The JSON value in the body, or `otherwise` where there is none; raises what `json_body` does."""
+    return await json_body(request) if await request.body() else otherwise
+
+
 def request_facts(request: Request, body: Any) -> RequestFacts:
     """What a task keeps of this request.
 

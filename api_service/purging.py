@@ -34,9 +34,10 @@ async def purge(services: Services, queue: str, *, stopping: asyncio.Event) -> i
     """
     purged = 0
     purging = await services.store.purges.begin(queue)
-    while tasks := await services.store.purges.next_chunk(purging, _CHUNK):
-        purged += len(tasks)
-        await services.news.tell(tasks)
+    while (moved := await services.store.purges.next_chunk(purging, _CHUNK)).tasks:
+        purged += len(moved.tasks)
+        services.publisher.offer(moved.rings)
+        await services.news.tell(moved.tasks)
         if stopping.is_set():
             raise PurgeInterruptedError(purged)
     return purged

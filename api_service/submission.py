@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, Final
 
 from api_service.counting import SubmittedCounter
-from shared.accepting.catalogue import Catalogue
+from shared.accepting.catalogue import Catalogue, KnownType
 from shared.accepting.envelope import read_batch, read_submission
 from shared.accepting.faults import MAX_FAULTS
 from shared.accepting.planning import RequestFacts, plan
@@ -18,6 +18,7 @@ from shared.errors import (
     InvalidInputError,
     UnknownTaskTypeError,
 )
+from shared.jsontext import dumps
 from shared.publisher import Publisher
 from shared.store.store import Store
 
@@ -77,6 +78,34 @@ class Submitter:
         tasks = await self._planned_batch(read_batch(body), facts)
         return await self._store_tasks(tasks) if tasks else []
 
+    async def checked_payload(self, type_: str, payload: Any, *, at: str) -> str:
+        """The JSON text of a payload that the schema of the type accepts; `at` is the pointer to it in the body.
+
+        Raises:
+            InvalidInputError: It doesn't accept it, or no worker has announced the type.
+            JsonError: JSON can't hold it.
+            DatabaseUnavailableError: The type is not known here, and PostgreSQL is away.
+        """
+        text = dumps(payload)
+        try:
+            known = await self._catalogue.get(type_)
+        except UnknownTaskTypeError as error:
+            raise InvalidInputError([(at, f"can't be checked: {error}")]) from error
+        known.require_valid(payload, len(text), at=at)
+        return text
+
+    async def known_type(self, name: str, *, at: str = "") -> KnownType:
+        """A type that a worker has announced; `at` is the pointer to what names it.
+
+        Raises:
+            InvalidInputError: No worker has; it names those that are known.
+            DatabaseUnavailableError: It is not known here, and PostgreSQL is away.
+        """
+        try:
+            return await self._catalogue.get(name)
+        except UnknownTaskTypeError as error:
+            raise InvalidInputError([(f"{at}/type", str(error))]) from error
+
     async def warm_up(self) -> None:
         """Read the types, so that the first submission need not wait for them.
 
@@ -110,11 +139,7 @@ class Submitter:
 
     async def _planned(self, body: Any, facts: RequestFacts, *, index: int = 0, at: str = "") -> NewTask:
         submission = read_submission(body, at, private_callbacks=self._private_callbacks)
-        try:
-            known = await self._catalogue.get(submission.type)
-        except UnknownTaskTypeError as error:
-            raise InvalidInputError([(f"{at}/type", str(error))]) from error
-        return plan(submission, known, facts, index=index, at=at)
+        return plan(submission, await self.known_type(submission.type, at=at), facts, index=index, at=at)
 
     # Storing ........................................................................
 

@@ -198,6 +198,17 @@ class PurgedView(BaseModel):
     purged: int
 
 
+class ReplayView(BaseModel):
+    """The task that replays dead letters; its progress and result say what became of them."""
+
+    task_id: UUID
+    status: TaskStatus
+    matching: int = Field(description="Dead letters that match now; those that can't be replayed are skipped")
+    per_second: float
+    before: datetime = Field(description="Those that die later are left alone")
+    duplicate: bool = Field(description="Whether the Idempotency-Key named a replay that was asked for already")
+
+
 class DeadLetterView(BaseModel):
     """A failed task, or a message that nobody could read."""
 

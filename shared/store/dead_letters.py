@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -33,6 +33,14 @@ class DeadLetterFilter:
     queue: str | None = None
     type: str | None = None
     reason: str | None = None
+
+
+class Place(NamedTuple):
+    """Where a dead letter stands in the order of their deaths. An unreadable message has no `task_id`."""
+
+    died_at: datetime
+    id: UUID
+    task_id: UUID | None
 
 
 class DeadLetters:
@@ -70,15 +78,36 @@ class DeadLetters:
             rows = await connection.execute(
                 _PAGE,
                 {
-                    "queue": wanted.queue,
-                    "type": wanted.type,
-                    "reason": wanted.reason,
+                    **_parameters(wanted),
                     "before_at": before and before[0],
                     "before_id": before and before[1],
                     "limit": limit,
                 },
             )
             return [DeadLetter(*row) for row in rows]
+
+    async def matching(self, wanted: DeadLetterFilter, *, before: datetime | None = None) -> tuple[int, datetime]:
+        """How many there are that died before `before` or, without it, now; and what PostgreSQL's clock says."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(_MATCHING, {**_parameters(wanted), "before": before})).one()
+        return row.number, row.moment
+
+    async def oldest(
+        self, wanted: DeadLetterFilter, *, before: datetime, limit: int, after: Place | None = None
+    ) -> list[Place]:
+        """At most `limit` that died before `before`, the oldest first, behind the place `after`."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                _OLDEST,
+                {
+                    **_parameters(wanted),
+                    "before": before,
+                    "after_at": after and after.died_at,
+                    "after_id": after and after.id,
+                    "limit": limit,
+                },
+            )
+            return [Place(*row) for row in rows]
 
     async def discard(self, letter_id: UUID) -> None:
         """Delete a dead letter; its task, if any, stays failed.
@@ -97,6 +126,10 @@ class DeadLetters:
             return (await connection.execute(_FORGET, {"days": older_than_days})).rowcount
 
 
+def _parameters(wanted: DeadLetterFilter) -> dict[str, object]:
+    return {"queue": wanted.queue, "type": wanted.type, "reason": wanted.reason}
+
+
 #: Bytes that are kept of an unreadable message.
 _KEPT_BYTES: Final = 64 * 1024
 
@@ -107,11 +140,24 @@ _RECORD: Final = text("""
 
 _GET: Final = text(f"SELECT {_COLUMNS} FROM dead_letters WHERE id = :id")
 
+_IS_WANTED: Final = """
+          (CAST(:queue AS text) IS NULL OR queue = :queue)
+      AND (CAST(:type AS text) IS NULL OR type = :type)
+      AND (CAST(:reason AS text) IS NULL OR reason = :reason)"""
+
+_MATCHING: Final = text(f"""
+    SELECT count(*) AS number, now() AS moment FROM dead_letters
+    WHERE {_IS_WANTED} AND died_at < coalesce(CAST(:before AS timestamptz), now())""")
+
+_OLDEST: Final = text(f"""
+    SELECT died_at, id, task_id FROM dead_letters
+    WHERE {_IS_WANTED} AND died_at < :before
+      AND (CAST(:after_at AS timestamptz) IS NULL OR (died_at, id) > (:after_at, :after_id))
+    ORDER BY died_at, id LIMIT :limit""")
+
 _PAGE: Final = text(f"""
     SELECT {_COLUMNS} FROM dead_letters
-    WHERE (CAST(:queue AS text) IS NULL OR queue = :queue)
-      AND (CAST(:type AS text) IS NULL OR type = :type)
-      AND (CAST(:reason AS text) IS NULL OR reason = :reason)
+    WHERE {_IS_WANTED}
       AND (CAST(:before_at AS timestamptz) IS NULL OR (died_at, id) < (:before_at, :before_id))
     ORDER BY died_at DESC, id DESC LIMIT :limit""")
 

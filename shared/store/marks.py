@@ -24,6 +24,13 @@ class Marks:
         async with self._database.read() as connection:
             return frozenset((await connection.scalars(_OF, {"id": task_id})).all())
 
+    async def count(self, task_id: UUID) -> int:
+        """How many steps were marked in all attempts of a task so far."""
+        async with self._database.read() as connection:
+            number: int = await connection.scalar(_COUNT, {"id": task_id})
+        return number
+
 
 _ADD: Final = text("INSERT INTO task_marks (task_id, mark) VALUES (:id, :mark) ON CONFLICT DO NOTHING")
 _OF: Final = text("SELECT mark FROM task_marks WHERE task_id = :id")
+_COUNT: Final = text("SELECT count(*) FROM task_marks WHERE task_id = :id")

@@ -8,10 +8,19 @@ from uuid import UUID
 from sqlalchemy import text
 
 from shared.domain.status import CANCEL, RELEASE
-from shared.domain.task import TaskRecord
 from shared.models import sql_list
 from shared.store.database import Database
-from shared.store.rows import COLUMNS, RELEASE_KEYS, task_from
+from shared.store.rows import (
+    CALL_BACK,
+    RELEASE_KEYS,
+    SELECT_MOVED_AND_CALLED,
+    Moved,
+    moved_from,
+    ring_due_and_called,
+)
+
+#: Whoever purges publishes at once; the relay comes only for what is left after this.
+_PUBLISHED_DIRECTLY: Final = "interval '5 seconds'"
 
 
 @dataclass(slots=True)
@@ -44,28 +53,31 @@ class Purges:
         async with self._database.read() as connection:
             return Purge(queue, await connection.scalar(text("SELECT now()")))
 
-    async def next_chunk(self, purge: Purge, limit: int) -> list[TaskRecord]:
-        """Cancel at most `limit` tasks. Nothing is left when it returns nothing.
+    async def next_chunk(self, purge: Purge, limit: int) -> Moved:
+        """Cancel at most `limit` tasks. Nothing is left when it cancels none.
 
         Those that wait for a time come first: one that is released meanwhile is met again among the queued.
+
+        Returns:
+            The tasks, and the doorbells of their callbacks.
         """
         if not purge.timed_done:
-            tasks = await self._cancel(_TIMED, purge, limit)
-            if tasks:
-                purge.last_time, purge.last_id = max((task.run_at, task.id) for task in tasks if task.run_at)
-                return tasks
+            moved = await self._cancel(_TIMED, purge, limit)
+            if moved.tasks:
+                purge.last_time, purge.last_id = max((task.run_at, task.id) for task in moved.tasks if task.run_at)
+                return moved
             purge.timed_done, purge.last_id = True, None
-        tasks = await self._cancel(_QUEUED, purge, limit)
-        if tasks:
-            purge.last_id = max(task.id for task in tasks)
-        return tasks
+        moved = await self._cancel(_QUEUED, purge, limit)
+        if moved.tasks:
+            purge.last_id = max(task.id for task in moved.tasks)
+        return moved
 
-    async def _cancel(self, statement: object, purge: Purge, limit: int) -> list[TaskRecord]:
+    async def _cancel(self, statement: object, purge: Purge, limit: int) -> Moved:
         parameters = {"queue": purge.queue, "asked_at": purge.asked_at, "id": purge.last_id, "limit": limit}
         if not purge.timed_done:
             parameters["time"] = purge.last_time
         async with self._database.read() as connection:
-            return [task_from(row) for row in await connection.execute(statement, parameters)]  # type: ignore[call-overload]
+            return moved_from(await connection.execute(statement, parameters))  # type: ignore[call-overload]
 
 
 def _cancel_those(status: str, behind: str, order: str) -> str:
@@ -82,8 +94,8 @@ def _cancel_those(status: str, behind: str, order: str) -> str:
         SET status = 'cancelled', cancel_requested = true, finished_at = now(), version = t.version + 1
         FROM waiting w WHERE t.id = w.id AND t.status IN ({sql_list(CANCEL.sources)})
         RETURNING t.*
-    ), keys AS ({RELEASE_KEYS})
-    SELECT {COLUMNS} FROM moved t"""
+    ), keys AS ({RELEASE_KEYS}), called AS ({CALL_BACK}), rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
+    {SELECT_MOVED_AND_CALLED}"""
 
 
 _TIMED: Final = text(

@@ -3,4 +3,7 @@
 from typing import Final
 
 #: Modules that every worker imports.
-BUILT_IN: Final = ("worker_service.library.demo",)
+BUILT_IN: Final = (
+    "worker_service.library.demo",
+    "worker_service.library.replaying",
+)
