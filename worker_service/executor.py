@@ -109,7 +109,9 @@ class Executor:
             case "loop":
                 self._begin(running)
                 report = await call_on_loop(running.type, task.payload, self._context(running))
-                return report if running.files is None else await running.files.settled(report)
+                # A file that could not be stored fails the attempt, as it does where it is awaited.
+                error = None if running.files is None else await running.files.settled()
+                return report if error is None or isinstance(report, Failed) else report_of(error)
             case "thread":
                 return await to_thread.run_sync(
                     self._call_in_thread, running, limiter=self._threads, abandon_on_cancel=True

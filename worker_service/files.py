@@ -13,7 +13,6 @@ import structlog
 
 from shared.artifacts import ArtifactStore
 from shared.domain.artifact import Artifact, guessed_media_type, require_name, sane_media_type
-from shared.domain.outcome import Failed, Failure, Report
 from shared.errors import ArtifactNameError, ArtifactNotFoundError, ArtifactsUnavailableError, TaskmillError
 from shared.ids import new_task_id
 from worker_service.errors import Permanent
@@ -106,14 +105,10 @@ class AttemptFiles:
         self._saving.append(saving)
         return saving
 
-    async def settled(self, report: Report) -> Report:
-        """Wait for what the handler did not await. A file that could not be stored fails the attempt."""
-        for saving in self._saving:
-            error = await saving.outcome()
-            if error is not None and not saving.is_awaited and not isinstance(report, Failed):
-                log.warning("artifact_not_stored", reason=str(error))
-                report = Failed(Failure(type(error).__name__, str(error)))
-        return report
+    async def settled(self) -> BaseException | None:
+        """Wait for what the handler did not await, and return what went wrong with that, if anything did."""
+        errors = [await saving.outcome() for saving in self._saving if not saving.is_awaited]
+        return next((error for error in errors if error is not None), None)
 
     def abandon(self) -> None:
         """Wait for nothing any more: the attempt was cancelled."""

@@ -1,15 +1,16 @@
 """Running a task in a test of one's own."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from worker_service import SoftTimeout, Stopped, TaskContext, task
+from worker_service import Permanent, SoftTimeout, Stopped, TaskContext, task
 from worker_service import registry as registry_module
 from worker_service.registry import Registry, TaskDefinitionError
-from worker_service.testing import FakeSignals, Submitted, run_task
+from worker_service.testing import FakeSignals, Kept, Submitted, run_task
 
 
 class Invoice(BaseModel):
@@ -135,3 +136,73 @@ def test_every_built_in_task_that_ends_by_itself_runs_on_its_own_example() -> No
     task("demo.echo")(demo.echo)
 
     assert run_task(demo.echo, {"hello": "world"}).result == {"hello": "world"}
+
+
+# Files ................................................................................
+
+
+async def copying(payload: str, ctx: TaskContext) -> str:
+    path = await ctx.fetch(payload)
+    (ctx.scratch / "twice").write_bytes(path.read_bytes() * 2)
+    ctx.artifact("once.bin", path.read_bytes(), "text/plain")
+    ctx.artifact("once.bin", b"the later one wins")
+    await ctx.artifact("twice.csv", ctx.scratch / "twice")
+    return path.name
+
+
+def copying_in_a_thread(payload: str, ctx: TaskContext) -> str:
+    path = ctx.fetch_blocking(payload)
+    ctx.artifact("once.bin", path)
+    return path.name
+
+
+def test_files_are_given_and_recorded() -> None:
+    task("probe.copying")(copying)
+
+    run = run_task(copying, "/tasks/x/artifacts/a%20b.csv", files={"/tasks/x/artifacts/a%20b.csv": b"hello"})
+
+    assert run.result == "a b.csv"
+    assert run.artifacts == {
+        "once.bin": Kept("application/octet-stream", b"the later one wins"),
+        "twice.csv": Kept("text/csv", b"hellohello"),
+    }
+
+
+def test_files_are_given_to_a_handler_in_a_thread_too(tmp_path: Path) -> None:
+    task("probe.copying")(copying_in_a_thread)
+    (tmp_path / "file").write_bytes(b"from a file")
+
+    run = run_task(copying_in_a_thread, "some id", files={"some id": tmp_path / "file"})
+
+    assert run.result == "some id"
+    assert run.artifacts["once.bin"].data == b"from a file"
+
+
+def test_a_file_that_is_not_given_is_not_there() -> None:
+    task("probe.copying")(copying)
+
+    with pytest.raises(Permanent, match="no artifact 'other'"):
+        run_task(copying, "other", files={"some id": b""})
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "a\\b", ".hidden", "nul\x00", "line\n", "x" * 201, "\u202eexe"]
+)
+def test_a_name_that_leads_somewhere_is_refused(name: str) -> None:
+    async def naming(payload: Any, ctx: TaskContext) -> None:
+        ctx.artifact(payload, b"")
+
+    task("probe.naming")(naming)
+
+    with pytest.raises(Permanent, match="can't be the name of an artifact"):
+        run_task(naming, name)
+
+
+def test_a_text_is_neither_bytes_nor_a_path() -> None:
+    async def texting(payload: Any, ctx: TaskContext) -> None:
+        ctx.artifact("a.txt", "hello")  # type: ignore[arg-type]
+
+    task("probe.texting")(texting)
+
+    with pytest.raises(TypeError, match="bytes or of a file's Path, not of str"):
+        run_task(texting)
