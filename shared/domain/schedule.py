@@ -1,6 +1,7 @@
 """A schedule as it is stored, and what is to be done about its ticks."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from shared.domain.cron import Cron, Every, Rhythm, last_tick, ticks_after
+from shared.domain.task import NewTask
 
 #: A tick that is noticed this late is still in time for a schedule that skips what it has missed: a worker has been
 #: replaced, or PostgreSQL restarted.
@@ -107,6 +109,25 @@ class Due:
     ticks: list[datetime]
     missed: datetime | None
     following: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """What is to be done about one tick; `reason` says why there is no task."""
+
+    tick: datetime
+    outcome: RunOutcome
+    task: NewTask | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What is to be done about one schedule; `next_run_at` is None where it never ticks again."""
+
+    schedule: str
+    runs: Sequence[PlannedRun]
+    next_run_at: datetime | None
 
 
 def rhythm_of(definition: ScheduleDefinition, anchor: datetime) -> Rhythm:

@@ -53,6 +53,12 @@ class Submissions:
             return await _accept_keyed(connection, tasks)
 
 
+async def accept_with(connection: AsyncConnection, tasks: Sequence[NewTask]) -> Born:
+    """The same in a transaction of the caller's, for tasks without keys: they are born if it commits."""
+    assert not any(task.idempotency or task.unique for task in tasks)
+    return await _insert(connection, tasks, originals={})
+
+
 async def _accept_keyed(connection: AsyncConnection, tasks: Sequence[NewTask]) -> Born:
     """Idempotency keys first, then uniqueness keys of what is still new: one order of locks, so no deadlocks."""
     conflicts: set[UUID] = set()

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.retry import RetryPolicy
 from shared.domain.task_type import TaskTypeInfo
@@ -42,10 +43,18 @@ class TaskTypes:
             return {row.type: row.workers for row in await connection.execute(_LIVE_WORKERS)}
 
 
+async def types_named(connection: AsyncConnection, names: Sequence[str]) -> dict[str, TaskTypeInfo]:
+    """Those of the types that were ever announced, as the caller's transaction sees them."""
+    rows = await connection.execute(_NAMED, {"names": list(names)})
+    return {info.name: info for info in map(_type_from, (row.announcement for row in rows))}
+
+
 def _type_from(announcement: str) -> TaskTypeInfo:
     fields: dict[str, Any] = orjson.loads(announcement)
     return TaskTypeInfo(**{**fields, "retry": RetryPolicy(**fields["retry"])})
 
+
+_NAMED: Final = text("SELECT announcement FROM task_types WHERE name = ANY(CAST(:names AS text[]))")
 
 _ANNOUNCE: Final = text("""
     INSERT INTO task_types AS t (name, announcement, announced_at)
