@@ -5,6 +5,7 @@ from shared.store.artifacts import Artifacts
 from shared.store.audit import Audit
 from shared.store.database import Database
 from shared.store.dead_letters import DeadLetters
+from shared.store.facts import FactFinder
 from shared.store.lifecycle import Lifecycle
 from shared.store.marks import Marks
 from shared.store.outbox import Outbox
@@ -26,6 +27,7 @@ class Store:
         self.submissions = Submissions(database)
         self.lifecycle = Lifecycle(database)
         self.tasks = Tasks(database)
+        self.facts = FactFinder(database)
         self.outbox = Outbox(database)
         self.task_types = TaskTypes(database)
         self.queues = Queues(database)

@@ -5,5 +5,6 @@ from typing import Final
 #: Modules that every worker imports.
 BUILT_IN: Final = (
     "worker_service.library.demo",
+    "worker_service.library.reports",
     "worker_service.library.replaying",
 )
