@@ -15,7 +15,18 @@ from api_service.dependencies import Api
 from api_service.keyring import Keyring
 from api_service.middleware import AccessLog, BodyLimit, LastResort, RequestId
 from api_service.reading import TaskReader
-from api_service.routes import audit, dead_letters, health, keys, queues, task_types, tasks, workers
+from api_service.routes import (
+    artifacts,
+    audit,
+    dead_letters,
+    health,
+    keys,
+    queues,
+    schedules,
+    task_types,
+    tasks,
+    workers,
+)
 from api_service.services import Services
 from api_service.submission import Submitter
 from shared.accepting.catalogue import Catalogue
@@ -57,7 +68,7 @@ def create_app(
     )
     app.state.api = _api(services, private_callbacks=private_callbacks)
     app.state.keyring = keyring = Keyring(access.keys, services.store.api_keys)
-    for module in (tasks, task_types, queues, dead_letters, workers, keys, audit, health):
+    for module in (tasks, artifacts, task_types, queues, dead_letters, schedules, workers, keys, audit, health):
         app.include_router(module.router)
     app.add_api_route("/", _home, include_in_schema=False)
     openapi.install(app)

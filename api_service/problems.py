@@ -32,6 +32,7 @@ RETRY_SOON: Final[Mapping[str, str]] = {"Retry-After": "2"}
 _STATUSES: Final[Mapping[type[TaskmillError], int]] = {
     errors.TaskNotFoundError: 404,
     errors.DeadLetterNotFoundError: 404,
+    errors.ArtifactNotFoundError: 404,
     errors.QueueNotFoundError: 404,
     errors.WorkerNotFoundError: 404,
     errors.IllegalMoveError: 409,
@@ -40,16 +41,23 @@ _STATUSES: Final[Mapping[type[TaskmillError], int]] = {
     errors.KeyNotFoundError: 404,
     errors.KeyNameTakenError: 409,
     errors.KeyNotStoredError: 409,
+    errors.ScheduleNotFoundError: 404,
+    errors.ScheduleExistsError: 409,
+    errors.ScheduleOverlapError: 409,
+    errors.ScheduleNotRunnableError: 409,
+    errors.RhythmError: 409,
     errors.IdempotencyConflictError: 422,
     errors.InvalidInputError: 422,
     errors.JsonError: 422,
     errors.DatabaseUnavailableError: 503,
     errors.DatabaseRefusedError: 503,
     errors.SchemaMissingError: 503,
+    errors.ArtifactsUnavailableError: 503,
 }
 
 # What stands behind us, and at which address, is nobody's business outside.
 _UNAVAILABLE: Final = "PostgreSQL is not available at the moment: try again"
+_NO_ARTIFACTS: Final = "the artifact store is not available at the moment: try again"
 
 _CODES: Final[Mapping[int, str]] = {
     404: "not_found",
@@ -121,7 +129,8 @@ def problem_of(error: TaskmillError) -> Response:
     if status == 422:
         return _invalid(error.code, str(error), _faults_of(error))
     if status == 503:
-        return problem(status, error.code, _UNAVAILABLE, headers=RETRY_SOON)
+        detail = _NO_ARTIFACTS if isinstance(error, errors.ArtifactsUnavailableError) else _UNAVAILABLE
+        return problem(status, error.code, detail, headers=RETRY_SOON)
     return problem(status, error.code, str(error))
 
 

@@ -63,6 +63,9 @@ class InTask:
     task_id: UUID
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.name!r} of task {self.task_id}"
+
 
 def artifact_key(id_: UUID, task_id: UUID | None, attempt: int | None) -> str:
     """Where the store has a file. Made of ids alone, so that no name leads anywhere."""
