@@ -109,7 +109,6 @@ class Guard:
             await self._let_in(caller, scope, receive, send)
 
     async def _let_in(self, caller: ApiKey | None, scope: Scope, receive: Receive, send: Send) -> None:
-        scope.setdefault("state", {})["caller"] = caller
         if scope["type"] == "websocket":
             send = _choosing_protocol(scope, send)
         if caller is None:
@@ -120,6 +119,7 @@ class Guard:
 
     async def _admit(self, scope: Scope) -> ApiKey | None:
         method, path = scope.get("method", "GET"), scope["path"]
+        scope.setdefault("state", {})["caller"] = None
         if is_public(method, path):
             return None
         headers = Headers(scope=scope)
@@ -127,7 +127,7 @@ class Guard:
             self._require_own_page(headers)
             self._spend(f"@{_address(scope)}", self._access.requests_per_minute)
             return None
-        caller = await self._caller(scope, headers)
+        scope["state"]["caller"] = caller = await self._caller(scope, headers)
         self._spend(caller.name, caller.requests_per_minute or self._access.requests_per_minute)
         _require_scope(caller, method, path)
         return caller
