@@ -98,6 +98,13 @@ class Broker(Protocol):
             BrokerUnavailableError: The broker can't be reached.
         """
 
+    async def honours_priority(self) -> bool:
+        """Whether `high` is delivered before `normal`.
+
+        Raises:
+            BrokerUnavailableError: The broker can't be reached, and so its version is not known.
+        """
+
     async def ping(self) -> None:
         """Return when the broker has answered.
 

@@ -222,6 +222,10 @@ class MemoryBroker:
         await self.ping()
         return self.queues.depth(queue)
 
+    async def honours_priority(self) -> bool:
+        """Yes."""
+        return True
+
     async def ping(self) -> None:
         """Return, unless this end is closed."""
         if self._closed:

@@ -8,10 +8,10 @@ from aiormq import ChannelNotFoundEntity
 
 from shared.broker.base import Depth, Message, OnDelivery
 from shared.broker.rabbitmq_consumer import RabbitSubscription
-from shared.broker.rabbitmq_link import Link
+from shared.broker.rabbitmq_link import Link, version
 from shared.broker.rabbitmq_publisher import ConfirmingPublisher
 from shared.broker.rabbitmq_topology import declare_dead_letters, declare_task_queue
-from shared.broker.topology import QueueType, queue_name
+from shared.broker.topology import QueueType, honours_priority, queue_name
 
 _PUBLISH_TIMEOUT_S: Final = 5.0
 _WATCHDOG_S: Final = 5.0
@@ -90,6 +90,14 @@ class RabbitBroker:
             except ChannelNotFoundEntity:
                 return Depth(ready=0, consumers=0)
             return Depth(ready=found.message_count or 0, consumers=found.consumer_count or 0)
+
+    async def honours_priority(self) -> bool:
+        """Whether queues of this type do so on a broker of that version.
+
+        Raises:
+            BrokerUnavailableError: The broker can't be reached.
+        """
+        return honours_priority(self._queue_type, version(await self._link.connection()))
 
     async def ping(self) -> None:
         """Return when the broker has opened a channel.

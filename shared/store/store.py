@@ -3,6 +3,7 @@
 from shared.store.api_keys import ApiKeys
 from shared.store.artifacts import Artifacts
 from shared.store.audit import Audit
+from shared.store.daily import Daily
 from shared.store.database import Database
 from shared.store.dead_letters import DeadLetters
 from shared.store.facts import FactFinder
@@ -31,6 +32,7 @@ class Store:
         self.outbox = Outbox(database)
         self.task_types = TaskTypes(database)
         self.queues = Queues(database)
+        self.daily = Daily(database)
         self.purges = Purges(database)
         self.workers = Workers(database)
         self.schedules = Schedules(database)

@@ -1,4 +1,4 @@
-"""Reading tasks: one, a page of many, and the facts that explain where one stands."""
+"""Reading tasks, one or a page of many; and forgetting those that are old."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from shared.models import sql_list
 from shared.store.database import Database
 from shared.store.rows import COLUMNS, task_from
 
-# Ids carry the clock of the API that made them, `created_at` that of PostgreSQL: they may differ by this much.
-_CLOCK_SKEW: Final = timedelta(minutes=5)
+#: Ids carry the clock of the API that made them, `created_at` that of PostgreSQL: they may differ by this much.
+CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +31,6 @@ class TaskFilter:
     tag: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class QueueFacts:
-    """What explains a queued task's wait. `ahead` counts the queued tasks of its queue that are older."""
-
-    paused: bool
-    consumed: bool
-    type_known: bool
-    ahead: int
-    in_outbox_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +92,9 @@ class Tasks:
             "queue": wanted.queue,
             "tag": wanted.tag,
             "after": wanted.created_after,
-            "after_id": wanted.created_after and first_id_at(wanted.created_after - _CLOCK_SKEW),
+            "after_id": wanted.created_after and first_id_at(wanted.created_after - CLOCK_SKEW),
             "until": wanted.created_before,
-            "until_id": wanted.created_before and first_id_at(wanted.created_before + _CLOCK_SKEW),
+            "until_id": wanted.created_before and first_id_at(wanted.created_before + CLOCK_SKEW),
         }
         statement = text(
             f"SELECT {COLUMNS} FROM tasks t {'WHERE ' + ' AND '.join(clauses) if clauses else ''}"
@@ -117,16 +106,6 @@ class Tasks:
         async with self._database.read() as connection:
             return [task_from(row) for row in await connection.execute(statement, {**used, "limit": limit})]
 
-    async def queue_facts(self, task: TaskRecord) -> QueueFacts:
-        """Why a queued task may not be running yet."""
-        async with self._database.read() as connection:
-            row = (
-                await connection.execute(
-                    _QUEUE_FACTS, {"id": task.id, "queue": task.queue, "type": task.type, "limit": 100_000}
-                )
-            ).one()
-        return QueueFacts(*row)
-
     async def forget(self, *, older_than_days: float, limit: int) -> Forgotten:
         """Delete at most `limit` final tasks that ended so long ago, with their dead letters, idempotency keys and
         marks.
@@ -137,7 +116,7 @@ class Tasks:
         """
         async with self._database.transaction() as connection:
             now = await connection.scalar(text("SELECT now()"))
-            horizon = now - timedelta(days=older_than_days) + _CLOCK_SKEW
+            horizon = now - timedelta(days=older_than_days) + CLOCK_SKEW
             forgotten = await connection.execute(
                 _FORGET, {"days": older_than_days, "horizon": first_id_at(horizon), "limit": limit}
             )
@@ -146,17 +125,6 @@ class Tasks:
         keys = zip(row.artifact_ids, row.artifact_tasks, row.artifact_attempts, strict=True)
         return Forgotten(row.tasks, [artifact_key(*parts) for parts in keys])
 
-
-_LIVE: Final = "w.heartbeat_at > now() - make_interval(secs => w.stale_after_s) AND NOT w.stopping"
-
-_QUEUE_FACTS: Final = text(f"""
-    SELECT
-        coalesce((SELECT paused FROM queues WHERE name = :queue), false),
-        EXISTS (SELECT FROM workers w WHERE {_LIVE} AND w.queues::jsonb ? :queue),
-        EXISTS (SELECT FROM workers w WHERE {_LIVE} AND CAST(:type AS text) = ANY(w.types)),
-        (SELECT count(*) FROM (
-            SELECT FROM tasks t WHERE t.status = 'queued' AND t.queue = :queue AND t.id < :id LIMIT :limit) AS ahead),
-        (SELECT min(due_at) FROM outbox WHERE task_id = :id)""")
 
 _FORGET: Final = text(f"""
     WITH old AS (

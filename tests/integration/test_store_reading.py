@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain.retry import RetryPolicy
 from shared.domain.status import FINAL, TaskStatus
-from shared.domain.task import UniqueKey
+from shared.domain.task import Accepted, UniqueKey
 from shared.domain.task_type import TaskTypeInfo
 from shared.errors import DeadLetterNotFoundError, TaskNotFoundError
 from shared.ids import first_id_at
@@ -82,29 +82,67 @@ async def test_a_queued_task_is_explained_by_what_it_waits_for(store: Store) -> 
     task = await store.tasks.get(await queued(store))
     await queued(store, queue="other")
 
-    alone = await store.tasks.queue_facts(task)
+    alone = await store.facts.of(task)
     await beat(store, "a")
-    served = await store.tasks.queue_facts(task)
-    await execute(store, "UPDATE queues SET paused = true")
-    await store.submissions.accept([new_task()])
+    served = await store.facts.of(task)
+    await store.queues.pause(task.queue)
+    await queued(store, priority="high")
+    paused = await store.facts.of(task)
 
-    assert (alone.consumed, alone.type_known, alone.paused, alone.ahead, alone.in_outbox_since) == (
-        False, False, False, 1, None,
+    assert (alone.consumers, alone.knowing, alone.live_workers, alone.paused, alone.older, alone.in_outbox_since) == (
+        0, 0, 0, False, 1, None,
     )  # fmt: skip
-    assert (served.consumed, served.type_known) == (True, True)
-    assert (await store.tasks.queue_facts(task)).paused
+    assert (served.consumers, served.knowing, served.live_workers) == (1, 1, 1)
+    assert paused.paused and paused.paused_at is not None
+    assert (paused.older, paused.older_high, paused.younger_high) == (1, 0, 1)
 
 
-@pytest.mark.parametrize("state", ["stale", "stopping"])
+async def test_a_message_that_is_still_to_be_sent_explains_a_wait(store: Store) -> None:
+    [answer] = (await store.submissions.accept([new_task()])).answers
+    assert isinstance(answer, Accepted)
+
+    facts = await store.facts.of(await store.tasks.get(answer.task_id))
+
+    assert facts.in_outbox_since is not None
+    assert facts.in_outbox_since <= facts.now
+
+
+async def test_only_workers_that_take_from_the_queue_can_know_its_types(store: Store) -> None:
+    task = await store.tasks.get(await queued(store))
+    await beat(store, "elsewhere", queues={"other": 1})
+    await beat(store, "ignorant", types=["another.type"])
+
+    facts = await store.facts.of(task)
+
+    assert (facts.consumers, facts.knowing, facts.knowing_elsewhere) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("state", ["beating", "silent", "gone"])
+async def test_the_silence_of_a_worker_explains_its_tasks(store: Store, state: str) -> None:
+    task = await store.tasks.get(await running(store, worker="a"))
+    if state != "gone":
+        await beat(store, "a")
+    if state == "silent":
+        await pass_time(store, STALE_S + 1, tables=["workers"])
+
+    facts = await store.facts.of(task)
+
+    assert facts.worker_silent == (state != "beating")
+    assert (facts.heartbeat is None) == (state == "gone")
+
+
+@pytest.mark.parametrize("state", ["stale", "stopping", "draining"])
 async def test_workers_that_will_take_nothing_explain_nothing(store: Store, state: str) -> None:
     task = await store.tasks.get(await queued(store))
     await beat(store, "a", stopping=state == "stopping")
     if state == "stale":
         await pass_time(store, STALE_S + 1)
+    if state == "draining":
+        await store.workers.drain("a")
 
-    facts = await store.tasks.queue_facts(task)
+    facts = await store.facts.of(task)
 
-    assert (facts.consumed, facts.type_known) == (False, False)
+    assert (facts.consumers, facts.knowing, facts.draining) == (0, 0, int(state == "draining"))
     assert await store.task_types.live_workers() == {}
 
 
