@@ -174,7 +174,7 @@ class Taskmill:
     pause_schedule = _sends(calls.pause_schedule)
     resume_schedule = _sends(calls.resume_schedule)
 
-    keys = _lists(calls.keys)
+    api_keys = _lists(calls.api_keys)
     create_key = _sends(calls.create_key)
     revoke_key = _sends(calls.revoke_key)
     audit = _lists(calls.audit)

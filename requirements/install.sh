@@ -54,6 +54,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 DEBIAN_FRONTEND=noninterac
 .venv/bin/python -m pip --version >/dev/null 2>&1 || make_venv
 say "Installing $lock into .venv"
 .venv/bin/python -m pip install -qq --no-compile --require-hashes --requirement "$lock" || fail "pip could not install $lock"
+# The command line, wherever .venv/bin is on the PATH.
+ln -sf ../../client/taskmill .venv/bin/taskmill
 touch "$stamp"
 # What is asked for less is in there too: the embedded packages are among the developers'.
 if [ "$1" = dev ]; then touch .venv/embedded.stamp; fi

@@ -7,6 +7,7 @@ from client.calls.call import Call, following, named_after
 from client.calls.events import ALL_EVENTS, all_events, task_events
 from client.calls.files import download, download_of_task, upload
 from client.calls.operating import (
+    api_keys,
     audit,
     create_key,
     create_schedule,
@@ -17,7 +18,6 @@ from client.calls.operating import (
     discard,
     drain_worker,
     health,
-    keys,
     pause_queue,
     pause_schedule,
     purge_queue,
@@ -45,6 +45,7 @@ __all__ = [
     "NewTask",
     "TaskOptions",
     "all_events",
+    "api_keys",
     "audit",
     "batch",
     "cancel",
@@ -62,7 +63,6 @@ __all__ = [
     "explain",
     "following",
     "health",
-    "keys",
     "named_after",
     "pause_queue",
     "pause_schedule",

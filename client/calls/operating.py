@@ -170,7 +170,7 @@ def resume_schedule(name: str) -> Call[Any]:
 # Keys ................................................................................
 
 
-def keys() -> Call[Page[ApiKey]]:
+def api_keys() -> Call[Page[ApiKey]]:
     """The API keys, without the keys themselves."""
     return get(path("keys"), as_page(ApiKey))
 

@@ -13,6 +13,7 @@ MAX_BATCH: Final = 10_000
 _MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
 
 _KEY: Final = "Idempotency-Key"
+_NOTHING: Final[Mapping[str, Any]] = {}
 M = TypeVar("M", Accepted, Batch)
 
 
@@ -40,18 +41,18 @@ class NewTask(TaskOptions, total=False):
 
 
 def submit(
-    type: str, payload: Any = None, *, idempotency_key: str | None = None, **options: Unpack[TaskOptions]
+    type: str, payload: Any = _NOTHING, *, idempotency_key: str | None = None, **options: Unpack[TaskOptions]
 ) -> Call[Accepted]:
     """Hand in a task. A repeat after a lost answer never makes a second one.
 
     Args:
         type: A type that a worker has announced.
-        payload: What its schema accepts; None stands for `{}`.
+        payload: What its schema accepts.
         idempotency_key: To make repeats of the whole call safe too, for 24 hours: the same key and the same task
             give the first task again, as a duplicate. By default each call has a key of its own.
         options: See TaskOptions.
     """
-    task = {"type": type, "payload": {} if payload is None else payload, **options}
+    task = {"type": type, "payload": payload, **options}
     is_unique = bool(options.get("unique"))
     return _submission(path("tasks"), task, Accepted, idempotency_key, _as_new if not is_unique else _as_it_is)
 

@@ -24,8 +24,8 @@ def tasks(
     type: str | None = None,
     queue: str | None = None,
     tag: str | None = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    created_after: datetime | str | None = None,
+    created_before: datetime | str | None = None,
     page_size: int | None = None,
 ) -> Call[Page[Task]]:
     """Tasks, the newest first."""

@@ -1,0 +1,1 @@
+"""The command `taskmill`: everything that the client can, for people and for scripts."""
