@@ -71,6 +71,11 @@ class ArtifactStore:
     def __repr__(self) -> str:
         return f"<ArtifactStore {self.url}>"
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the files are; None where they are in a bucket."""
+        return self._folder
+
     # For handlers that block ........................................................
 
     def save(self, key: str, data: bytes | Path) -> int:

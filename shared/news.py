@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
 import structlog
 
-from shared.cache.base import Cache, Count, Entry
-from shared.domain.status import FINAL, TaskStatus
+from shared.cache.base import Cache, Count, Duration, Entry
+from shared.domain.durations import bucket_of
+from shared.domain.status import FINAL, WAITING, TaskStatus
 from shared.domain.task import TaskRecord, document
 from shared.errors import CacheUnavailableError
 from shared.events.base import Event, Events
@@ -21,6 +24,8 @@ LIVE_TTL_S: Final = 3.0
 #: A signal that is about no task.
 _NO_TASK: Final = UUID(int=0)
 
+#: Where they end, an attempt has run until then.
+_RAN: Final = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED})
 _COUNTED: Final = {
     TaskStatus.SUCCEEDED: "succeeded",
     TaskStatus.FAILED: "failed",
@@ -48,17 +53,35 @@ class News:
         """Seconds after which a cache that missed changes holds no document that is no longer true."""
         return max(LIVE_TTL_S, self._failure_ttl_s)
 
-    async def tell(self, tasks: Sequence[TaskRecord], *, kind: str = "status") -> None:
-        """Write the documents of tasks as they are now, and an event of `kind` (`status`, `progress`) for each."""
-        if not tasks:
-            return
-        await self._survive(lambda: self._cache.put([self.entry(task) for task in tasks], _counts(tasks, kind)))
-        await self._survive(lambda: self._events.publish([_event(task, kind) for task in tasks]))
+    async def tell(self, tasks: Sequence[TaskRecord], *, kind: str = "status", before: Sequence[Event] = ()) -> None:
+        """Write the documents of tasks as they are now, and an event of `kind` (`status`, `progress`) for each.
+
+        Whoever hears the event finds the document: it is there first.
+
+        Args:
+            tasks: The tasks.
+            kind: `status` tells of a move, which is counted.
+            before: Events that nobody may hear after these.
+        """
+        if tasks:
+            moved = tasks if kind == "status" else ()
+            entries = [self.entry(task) for task in tasks]
+            await self._survive(lambda: self._cache.put(entries, _counts(moved), _durations(moved)))
+        if events := [*before, *(event_of(task, kind) for task in tasks)]:
+            await self._survive(lambda: self._events.publish(events))
 
     async def count_submitted(self, queues: Sequence[str]) -> None:
         """Count new tasks for the rates."""
         counts = [Count(queue, "submitted", number) for queue, number in Counter(queues).items()]
         await self._survive(lambda: self._cache.put([], counts))
+
+    async def ping(self) -> None:
+        """Return when the cache has answered.
+
+        Raises:
+            CacheUnavailableError: It did not.
+        """
+        await self._cache.ping()
 
     async def signal_cancel(self, task_id: UUID) -> None:
         """Tell the workers at once that a running task is to end; their heartbeats learn it in any case."""
@@ -90,15 +113,55 @@ class News:
             self._away = False
 
 
-def _event(task: TaskRecord, kind: str) -> Event:
+def event_of(task: TaskRecord, kind: str = "status") -> Event:
+    """What clients are shown of a move, or of progress, without another request. The result is not part of it."""
     data: dict[str, Any] = {"status": task.status, "attempt": task.attempt, "version": task.version}
     if kind == "progress":
-        data["progress"] = task.progress
+        data["progress"] = _value(task.progress)
+    else:
+        data |= _details(task)
     return Event(kind, task.id, task.type, task.queue, data)
 
 
-def _counts(tasks: Sequence[TaskRecord], kind: str) -> list[Count]:
-    if kind != "status":
-        return []
-    numbers = Counter((task.queue, _COUNTED[TaskStatus(task.status)]) for task in tasks if task.status in _COUNTED)
+def _details(task: TaskRecord) -> dict[str, Any]:
+    details: dict[str, Any] = {"max_attempts": task.max_attempts}
+    if task.status == TaskStatus.RUNNING:
+        details |= {"worker": task.worker, "started_at": _moment(task.started_at)}
+        details["cancel_requested"] = task.cancel_requested
+    elif task.status in WAITING:
+        details["run_at"] = _moment(task.run_at)
+    else:
+        details |= {"started_at": _moment(task.started_at), "finished_at": _moment(task.finished_at)}
+    if task.error is not None:
+        details["error"] = {name: text for name, text in _value(task.error).items() if name != "traceback"}
+    return details
+
+
+def _value(text: str | None) -> Any:
+    return None if text is None else orjson.loads(text)
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _counts(moved: Sequence[TaskRecord]) -> list[Count]:
+    numbers = Counter((task.queue, _COUNTED[TaskStatus(task.status)]) for task in moved if task.status in _COUNTED)
     return [Count(queue, what, number) for (queue, what), number in numbers.items()]
+
+
+def _durations(moved: Sequence[TaskRecord]) -> list[Duration]:
+    took = (duration for task in moved if (duration := _duration(task)) is not None)
+    return [Duration(*place, number) for place, number in Counter(took).items()]
+
+
+def _duration(task: TaskRecord) -> tuple[str, str, int] | None:
+    """The (queue, what, bucket) to count for a move: how long the task waited, or how long its last attempt ran."""
+    if task.started_at is None:
+        return None
+    # A running task is told of twice where its end was asked for.
+    if task.status == TaskStatus.RUNNING and task.queued_at and not task.cancel_requested:
+        return task.queue, "waiting", bucket_of((task.started_at - task.queued_at).total_seconds())
+    if task.status in _RAN and task.finished_at:
+        return task.queue, "running", bucket_of((task.finished_at - task.started_at).total_seconds())
+    return None

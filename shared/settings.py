@@ -146,6 +146,9 @@ class WorkerSettings(ServiceSettings):
         60, description="age at which queued tasks are rung again if RabbitMQ's queue is empty"
     )
     retention_days: Seconds = Field(7, description="days that final tasks are kept")
+    built_in_schedules: Literal["on", "off"] = Field(
+        "on", description="`off`: this worker neither creates nor runs the schedules that come with Taskmill"
+    )
 
     webhook_secret: str = Field(
         "",

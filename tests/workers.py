@@ -151,6 +151,7 @@ def _options(url: str) -> WorkerOptions:
         default_timeout_s=60.0,
         reconcile_after_s=60.0,
         retention_days=7.0,
+        built_in_schedules=False,
         log_format="json",
         log_level="info",
     )

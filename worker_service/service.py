@@ -49,6 +49,7 @@ def worker_options(settings: WorkerSettings, database_url: str) -> WorkerOptions
         default_timeout_s=settings.task_timeout,
         reconcile_after_s=settings.reconcile_after_seconds,
         retention_days=settings.retention_days,
+        built_in_schedules=settings.built_in_schedules == "on",
         log_format=settings.log_format,
         log_level=settings.log_level,
         outbound=_outbound(settings),

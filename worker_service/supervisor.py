@@ -29,7 +29,9 @@ from worker_service.files import WorkerFiles
 from worker_service.finding import ArtifactFinder, Lookups
 from worker_service.finisher import Finisher
 from worker_service.heartbeat import Heartbeat
+from worker_service.library.schedules import BUILT_IN_SCHEDULES
 from worker_service.loops.base import PeriodicLoop
+from worker_service.loops.cron import Cron
 from worker_service.loops.expire import Expire
 from worker_service.loops.progress import ReportProgress
 from worker_service.loops.reconcile import Reconcile
@@ -64,6 +66,7 @@ class WorkerOptions:
     default_timeout_s: float
     reconcile_after_s: float
     retention_days: float
+    built_in_schedules: bool
     log_format: str
     log_level: str
     outbound: Outbound = Outbound()
@@ -167,6 +170,8 @@ class Supervisor:
         types = [self._announced(task_type.info) for task_type in self._registry.all()]
         await self._store.database.persist(lambda: self._store.task_types.announce(types))
         await self._store.database.persist(lambda: self._store.queues.name(list(self._options.queues)))
+        if self._options.built_in_schedules:
+            await self._store.database.persist(lambda: self._store.schedules.provide(BUILT_IN_SCHEDULES))
         await self._heartbeat.start()
 
     def _open_scratch(self) -> None:
@@ -302,6 +307,7 @@ class Supervisor:
             Expire(store.lifecycle, publisher=publisher, news=news),
             Rescue(store.lifecycle, self.worker_id, publisher=publisher, news=news),
             Relay(store.outbox, publisher),
+            Cron(store.schedule_runs, publisher=publisher, news=news, built_in=options.built_in_schedules),
             Reconcile(
                 store,
                 broker,

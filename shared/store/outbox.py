@@ -37,6 +37,11 @@ class Outbox:
         async with self._database.read() as connection:
             await connection.execute(_DELETE, {"ids": [ring.outbox_id for ring in rings]})
 
+    async def overdue_s(self) -> float:
+        """Seconds for which the relay should have rung the doorbell that waits the longest; 0 if none does."""
+        async with self._database.read() as connection:
+            return float(await connection.scalar(_OVERDUE_S) or 0.0)
+
     @asynccontextmanager
     async def take_due(self, limit: int) -> AsyncIterator[Batch]:
         """At most `limit` doorbells that nobody has rung in time, locked until the block ends."""
@@ -97,6 +102,8 @@ class Outbox:
 
 
 _DELETE: Final = text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))")
+
+_OVERDUE_S: Final = text("SELECT greatest(extract(epoch FROM now() - min(due_at)), 0)::float8 FROM outbox")
 
 _TAKE_DUE: Final = text("""
     SELECT id, task_id, attempt, queue, priority FROM outbox WHERE due_at <= now()

@@ -105,7 +105,7 @@ class ScheduleRuns:
         async with self._database.transaction() as connection:
             yield await _held(connection, [await lock_schedule(connection, name)])
 
-    async def forget_runs(self, *, older_than_days: float, keep: int, limit: int) -> int:
+    async def forget(self, *, older_than_days: float, keep: int, limit: int) -> int:
         """Delete at most `limit` runs that are so old, but of each schedule none of the last `keep`."""
         async with self._database.read() as connection:
             parameters = {"days": older_than_days, "keep": keep, "limit": limit}

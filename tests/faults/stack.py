@@ -28,6 +28,7 @@ QUICK: Final = {
     "SHUTDOWN_GRACE_SECONDS": "1",
     "TASK_MODULES": "tests.faults.handlers",
     "WORKER_QUEUES": "default:20",
+    "BUILT_IN_SCHEDULES": "off",
 }
 #: Seconds that a process may take to start, on a machine that has much else to do.
 _START_DEADLINE_S: Final = 60.0

@@ -7,4 +7,6 @@ BUILT_IN: Final = (
     "worker_service.library.demo",
     "worker_service.library.reports",
     "worker_service.library.replaying",
+    "worker_service.library.monitoring",
+    "worker_service.library.maintenance",
 )
