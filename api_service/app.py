@@ -13,16 +13,20 @@ from api_service.auth import Access, Guard
 from api_service.counting import SubmittedCounter
 from api_service.dependencies import Api
 from api_service.keyring import Keyring
+from api_service.live.sources import news_sources
 from api_service.middleware import AccessLog, BodyLimit, LastResort, RequestId
 from api_service.reading import TaskReader
 from api_service.routes import (
     artifacts,
     audit,
     dead_letters,
+    events,
     health,
     keys,
     queues,
+    reports,
     schedules,
+    stats,
     task_types,
     tasks,
     workers,
@@ -68,7 +72,21 @@ def create_app(
     )
     app.state.api = _api(services, private_callbacks=private_callbacks)
     app.state.keyring = keyring = Keyring(access.keys, services.store.api_keys)
-    for module in (tasks, artifacts, task_types, queues, dead_letters, schedules, workers, keys, audit, health):
+    for module in (
+        tasks,
+        events,
+        artifacts,
+        task_types,
+        queues,
+        dead_letters,
+        schedules,
+        workers,
+        stats,
+        reports,
+        keys,
+        audit,
+        health,
+    ):
         app.include_router(module.router)
     app.add_api_route("/", _home, include_in_schema=False)
     openapi.install(app)
@@ -95,7 +113,8 @@ def _api(services: Services, *, private_callbacks: bool) -> Api:
         SubmittedCounter(services.news),
         private_callbacks=private_callbacks,
     )
-    return Api(services, submitter, TaskReader(services, stopping), stopping)
+    reader = TaskReader(services, stopping)
+    return Api(services, submitter, reader, news_sources(services, reader), stopping)
 
 
 @asynccontextmanager

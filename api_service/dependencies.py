@@ -6,7 +6,9 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
+from api_service.live.sources import Sources
 from api_service.reading import TaskReader
 from api_service.services import Services
 from api_service.submission import Submitter
@@ -25,16 +27,23 @@ class Api:
         services: What it stands on.
         submitter: The way in.
         reader: The way out.
+        news: Where open streams get their news from.
         stopping: Set when the process is about to end: whoever waits for something answers now.
     """
 
     services: Services
     submitter: Submitter
     reader: TaskReader
+    news: Sources
     stopping: asyncio.Event
 
+    def stop(self) -> None:
+        """Let everything that is under way come to its end."""
+        self.stopping.set()
+        self.services.streams.end_feeds()
 
-def api_of(request: Request) -> Api:
+
+def api_of(request: HTTPConnection) -> Api:
     """The parts of the API that serves this request."""
     api: Api = request.app.state.api
     return api
@@ -44,7 +53,12 @@ async def _services(request: Request) -> Services:
     return api_of(request).services
 
 
-async def _task_id(task_id: str) -> UUID:
+async def task_id_of(task_id: str) -> UUID:
+    """The id that a path names.
+
+    Raises:
+        TaskNotFoundError: It is none.
+    """
     try:
         return UUID(task_id)
     except ValueError as error:
@@ -53,7 +67,7 @@ async def _task_id(task_id: str) -> UUID:
 
 ServicesDep = Annotated[Services, Depends(_services)]
 #: The id in the path; what is no id is the id of no task.
-TaskId = Annotated[UUID, Depends(_task_id)]
+TaskId = Annotated[UUID, Depends(task_id_of)]
 
 
 async def json_body(request: Request) -> Any:

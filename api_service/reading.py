@@ -55,6 +55,11 @@ class TaskReader:
             return cached
         return await self._keep(await self._look_up(task_id))
 
+    async def read_since(self, task_id: UUID, version: int) -> Cached:
+        """The task as it is at `version` or later, which PostgreSQL is known to have; raises what `read` does."""
+        cached = await self.read(task_id)
+        return cached if cached.version >= version else await self._keep(await self._look_up(task_id))
+
     async def read_when_final(
         self, task_id: UUID, *, within_s: float, is_gone: Callable[[], Awaitable[bool]]
     ) -> Cached:

@@ -1,5 +1,6 @@
 """The HTTP server around the application."""
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -11,11 +12,17 @@ import uvicorn
 from fastapi import FastAPI
 
 from api_service.dependencies import Api
+from api_service.live.web_socket import ListenersProtocol
+from api_service.protocol import CarefulProtocol
 
 log = structlog.get_logger(__name__)
 
 #: Seconds that answers under way may take when the process is to end.
 _GRACE_S: Final = 10
+#: Seconds of them that a client has to read what it was sent.
+_UNREAD_S: Final = 3
+#: Each client that listens to a stream takes one. Most systems give a process 1,024 unless it asks for more.
+_OPEN_FILES: Final = 65_536
 
 
 class Server(uvicorn.Server):
@@ -33,7 +40,9 @@ class Server(uvicorn.Server):
                 app,
                 host=host,
                 port=port,
-                http="httptools",
+                http=CarefulProtocol,
+                ws=ListenersProtocol,
+                ws_per_message_deflate=False,  # a compressor for each of a thousand listeners
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -51,6 +60,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen."""
+        _allow_many_connections()
         await super().startup(sockets)
         if self.started:
             log.info("api_listening", url=self.address)
@@ -58,8 +68,17 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening and let what is under way end; those who wait for a task answer now."""
         log.info("api_stopping")
-        self._api.stopping.set()
+        self._api.stop()
+        cutting = asyncio.create_task(self._cut_those_who_do_not_read())
         await super().shutdown(sockets)
+        cutting.cancel()
+
+    async def _cut_those_who_do_not_read(self) -> None:
+        # What they were sent can't be delivered, and the process would wait for that.
+        await asyncio.sleep(_UNREAD_S)
+        for connection in self.server_state.connections:
+            if connection.transport.get_write_buffer_size():
+                connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -71,3 +90,14 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _allow_many_connections() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

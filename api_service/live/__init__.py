@@ -1,0 +1,1 @@
+"""Live news: what clients are told of tasks while they happen, over server-sent events and WebSockets."""
