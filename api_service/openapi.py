@@ -14,6 +14,8 @@ from pydantic.json_schema import models_json_schema
 
 from api_service.dependencies import ServicesDep
 from api_service.problems import ProblemView
+from api_service.report_views import DummyReportBody, HeavyReportBody
+from api_service.scopes import is_public, scopes_for
 from api_service.services import Services
 from shared import jsontext
 from shared.accepting.envelope import BatchSubmission, TaskSubmission
@@ -34,7 +36,17 @@ _PAGE_HEADERS: Final[Mapping[str, str]] = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-_BODIES: Final[Mapping[str, type[BaseModel]]] = {"/tasks": TaskSubmission, "/tasks/batch": BatchSubmission}
+_BODIES: Final[Mapping[str, type[BaseModel]]] = {
+    "/tasks": TaskSubmission,
+    "/tasks/batch": BatchSubmission,
+    "/reports/heavy": HeavyReportBody,
+    "/reports/dummy": DummyReportBody,
+}
+
+_SECURITY_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where keys are on"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same in another header"},
+}
 
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
@@ -68,9 +80,11 @@ def describe(app: FastAPI, types: Mapping[str, TaskTypeInfo]) -> dict[str, Any]:
     """The OpenAPI document, with an example of a submission for each of `types`."""
     document = deepcopy(app.openapi())
     _add_schemas(document)
+    document["components"]["securitySchemes"] = _SECURITY_SCHEMES
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             _document_problems(operation)
+            operation["security"] = _security(method.upper(), path)
         if model := _BODIES.get(path):
             _document_body(operations["post"], model)
     if types:
@@ -98,7 +112,7 @@ def _page() -> bytes:
 
 def _add_schemas(document: dict[str, Any]) -> None:
     _, schemas = models_json_schema(
-        [(TaskSubmission, "validation"), (BatchSubmission, "validation"), (ProblemView, "serialization")],
+        [*((model, "validation") for model in _BODIES.values()), (ProblemView, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     known = document["components"]["schemas"]
@@ -115,8 +129,19 @@ def _document_problems(operation: dict[str, Any]) -> None:
     }
 
 
+def _security(method: str, path: str) -> list[dict[str, list[str]]]:
+    """Which key opens a route: any of these ways, each with the scope that it takes."""
+    if is_public(method, path):
+        return []
+    return [{scheme: [scope]} for scope in sorted(scopes_for(method, path)) for scheme in _SECURITY_SCHEMES]
+
+
 def _document_body(operation: dict[str, Any], model: type[BaseModel]) -> None:
-    operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _reference(model)}}}
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})  # examples of a route
+    operation["requestBody"] = {
+        "required": True,
+        "content": {"application/json": {"schema": _reference(model), **content}},
+    }
     operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
 
 

@@ -1,0 +1,59 @@
+"""What a client may send before there is a request: a head of bounded size, in HTTP."""
+
+from typing import Any, Final
+from uuid import uuid4
+
+import structlog
+from starlette.responses import Response
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api_service.problems import problem
+
+log = structlog.get_logger(__name__)
+
+#: Bytes of a request's line and headers, or of a trailer. One read of the socket more than that may be taken.
+MAX_HEAD_BYTES: Final = 64 * 1024
+
+
+class CarefulProtocol(HttpToolsProtocol):
+    """Refuses a head without end, and says what is wrong with anything else that is no HTTP.
+
+    The parser collects headers of any size in memory, from anybody: no key was asked for yet.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_bytes = 0
+        self._came_on = False
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived."""
+        self._came_on = False
+        super().data_received(data)
+        self._head_bytes = 0 if self._came_on else self._head_bytes + len(data)
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._cut_off(problem(431, "headers_too_large", f"the headers are larger than {MAX_HEAD_BYTES} bytes"))
+
+    def on_headers_complete(self) -> None:
+        """The head has come to its end."""
+        self._came_on = True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, which has a limit of its own."""
+        self._came_on = True
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says more
+        """Say that this is no HTTP."""
+        self._cut_off(problem(400, "not_http", "this is not a request in HTTP/1.1"))
+
+    def _cut_off(self, answer: Response) -> None:
+        request_id = uuid4().hex
+        log.info(
+            "request_refused", status=answer.status_code, request_id=request_id, client=(self.client or ("",))[0]
+        )
+        headers = [*answer.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + bytes(answer.body))
+        self.transport.close()
