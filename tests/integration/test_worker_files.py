@@ -23,8 +23,8 @@ TYPES: Final = {
 
 
 @pytest.fixture
-def neighbours(database_url: str, tmp_path: Path) -> Neighbours:
-    return Neighbours(database_url, artifacts=ArtifactStore((tmp_path / "kept").as_uri()))
+def neighbours(module_database_url: str, tmp_path: Path) -> Neighbours:
+    return Neighbours(module_database_url, artifacts=ArtifactStore((tmp_path / "kept").as_uri()))
 
 
 async def done(worker: Worker, kind: str, **payload: Any) -> TaskRecord:
