@@ -79,7 +79,7 @@ class Cron:
         return next((tick for tick in ticks(moment.astimezone(self._zone)) if tick > moment), None)
 
     def _by_real_hours(self, local: datetime) -> Iterator[datetime]:
-        moment, offset = local, _offset_at(local, self._zone)
+        moment, offset = local.astimezone(UTC), _offset_at(local, self._zone)
         walls = CronSim(self.expression, local.replace(tzinfo=None))
         while (wall := next(walls, None)) is not None:
             tick = wall.replace(tzinfo=UTC) - offset

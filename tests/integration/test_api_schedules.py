@@ -1,7 +1,9 @@
 """Schedules over HTTP: created, shown, changed, run by hand; and what is refused."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -58,7 +60,7 @@ async def test_a_new_schedule_is_shown_with_its_next_runs(api: ApiUnderTest) -> 
     assert created["next_run_at"] == created["next_runs"][0]
     assert runs[0] > datetime.now(UTC)
     assert {(run.hour, run.minute, run.second) for run in runs} == {(0, 10, 0)}
-    assert {later - run for run, later in zip(runs, runs[1:], strict=False)} == {timedelta(days=1)}
+    assert {later - run for run, later in pairwise(runs)} == {timedelta(days=1)}
     assert created["last_runs"] == []
 
 
@@ -211,8 +213,6 @@ async def test_a_manual_run_leaves_the_rhythm_alone(api: ApiUnderTest) -> None:
 
 
 async def test_each_of_many_manual_runs_at_once_is_a_task(api: ApiUnderTest) -> None:
-    import asyncio
-
     await create(api)
     await api.client.post("/schedules/nightly/pause")
 
