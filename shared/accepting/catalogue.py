@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -51,12 +51,26 @@ class KnownType:
     def _faults(self, payload: Any, length: int) -> Iterator[tuple[str, str]]:
         if length <= _MAX_LENGTH_FOR_ALL_FAULTS:
             for error in self._schema.iter_errors(payload):
-                yield from _faults_of(error)
+                yield from self._faults_of(error)
             return
         try:
             self._schema.validate(payload)
         except jsonschema_rs.ValidationError as error:
-            yield from _faults_of(error)
+            yield from self._faults_of(error)
+
+    def _faults_of(self, error: jsonschema_rs.ValidationError) -> Iterator[tuple[str, str]]:
+        # To a value that is no object the rule does not apply, which the validator takes for all branches accepting.
+        is_object = isinstance(error.instance, dict)
+        names = _alternatives(self.info.payload_schema, error.schema_path) if is_object else []
+        match error.kind:
+            case jsonschema_rs.ValidationErrorKind.OneOfNotValid() if names:
+                others = " or ".join(f"'{name}'" for name in names[1:])
+                yield pointer([*error.instance_path, names[0]]), f"is required, or {others} in its place"
+            case jsonschema_rs.ValidationErrorKind.OneOfMultipleValid() if names:
+                listed = " and ".join(f"'{name}'" for name in names)
+                yield pointer([*error.instance_path, names[-1]]), f"only one of {listed} can be given"
+            case _:
+                yield from _faults_of(error)
 
 
 class Catalogue:
@@ -136,6 +150,19 @@ def compile_type(info: TaskTypeInfo) -> KnownType:
         log.error("payload_schema_unusable", type=info.name, reason=str(error))  # noqa: TRY400
         schema = jsonschema_rs.validator_for(True)
     return KnownType(info, schema)
+
+
+def _alternatives(schema: Any, path: Sequence[str | int]) -> list[str]:
+    """The fields of which exactly one must be there, where `path` leads to `oneOf` of nothing but `required`."""
+    for step in path:
+        if isinstance(schema, dict):
+            schema = schema.get(step)
+        else:
+            schema = schema[step] if isinstance(schema, list) and isinstance(step, int) else None
+    branches = schema if isinstance(schema, list) and path[-1:] == ["oneOf"] else []
+    fields = [branch.get("required") for branch in branches if isinstance(branch, dict) and len(branch) == 1]
+    names = [field[0] for field in fields if isinstance(field, list) and len(field) == 1]
+    return names if len(names) == len(branches) > 1 else []
 
 
 def _faults_of(error: jsonschema_rs.ValidationError) -> Iterator[tuple[str, str]]:

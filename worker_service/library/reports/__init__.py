@@ -107,7 +107,8 @@ def _table(payload: HeavyReport, ctx: TaskContext, tell: Tell) -> Table:
     if not payload.source:
         return InlineTable(payload.rows)
     tell(0.0, "fetching the source")
-    return CsvTable(ctx.fetch_blocking(payload.source), payload.delimiter)
+    path = ctx.fetch_blocking(payload.source)
+    return CsvTable(path, None if payload.delimiter == "auto" else payload.delimiter)
 
 
 # The formats ........................................................................

@@ -35,8 +35,8 @@ class HeavyReport(BaseModel):
         default_factory=str,
         description="Instead of `rows`: the id or the href of an artifact, a CSV file in UTF-8 with a header",
     )
-    delimiter: Literal[",", ";", "\t", "|"] | None = Field(
-        None, description="What separates the cells of `source`. Default: what its header has most of"
+    delimiter: Literal["auto", ",", ";", "\t", "|"] = Field(
+        "auto", description="What separates the cells of `source`; `auto`: what its header has most of"
     )
 
     @model_validator(mode="after")
@@ -48,9 +48,7 @@ class HeavyReport(BaseModel):
 
 
 class DummyReport(BaseModel):
-    """A report that takes its time and says nothing."""
-
-    model_config = ConfigDict(extra="forbid")
+    """A report that takes its time and says nothing; what else a heavy one would need is ignored."""
 
     seconds: float = Field(1.0, ge=0, le=3600, description="How long it pretends to work")
     title: Annotated[str, Field(min_length=1, max_length=200)] = "Dummy report"

@@ -22,8 +22,9 @@ _BLUE: Final = HexColor("#2f7ebc")
 _INK: Final = HexColor("#1f2933")
 _FAINT: Final = HexColor("#7b8794")
 _SIZE: Final = 6.5
-#: Axes are computed from differences of values, which must stay numbers.
-_LARGEST: Final = 1e300
+#: Axes are computed from products and quotients of values, which must stay numbers.
+_LARGEST: Final = 1e100
+_LEAST: Final = 1e-100
 
 
 def draw_charts(canvas: Canvas, profile: Profile, layout: Layout) -> None:
@@ -96,7 +97,9 @@ def _style(axis: Any, form: Any = shown) -> None:
 
 
 def _drawable(height: float | None) -> float | None:
-    return None if height is None or abs(height) > _LARGEST else height
+    if height is None or abs(height) > _LARGEST:
+        return None
+    return height if abs(height) >= _LEAST else 0.0
 
 
 def _range(heights: Sequence[float | None]) -> tuple[float, float]:
