@@ -9,4 +9,6 @@ BUILT_IN: Final = (
     "worker_service.library.replaying",
     "worker_service.library.monitoring",
     "worker_service.library.maintenance",
+    "worker_service.library.notifications",
+    "worker_service.library.webhooks",
 )
