@@ -20,6 +20,7 @@ from api_service.routes import (
     artifacts,
     audit,
     dead_letters,
+    diagnostics,
     events,
     health,
     keys,
@@ -86,6 +87,7 @@ def create_app(
         keys,
         audit,
         health,
+        diagnostics,
     ):
         app.include_router(module.router)
     app.add_api_route("/", _home, include_in_schema=False)

@@ -25,7 +25,7 @@ _is_shell: Final = _path(r"/|/docs|/static/.*")
 
 #: (methods, path, the scopes of which one is enough); the first that fits decides. No methods: all.
 _RULES: Final[tuple[tuple[frozenset[str], _Matches, frozenset[Scope]], ...]] = (
-    (frozenset(), _path(r"/(keys|audit)(/.*)?"), frozenset({Scope.OPERATE})),
+    (frozenset(), _path(r"/(keys|audit|diagnostics)(/.*)?"), frozenset({Scope.OPERATE})),
     (_READING, _path(r".*"), frozenset({Scope.READ})),
     (_POST, _path(r"/tasks(/batch)?|/artifacts|/reports/.*"), frozenset({Scope.SUBMIT})),
     # Whoever sends tasks may take them back and send them again; so may whoever operates.

@@ -24,6 +24,35 @@ class Depth:
     consumers: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueAtBroker:
+    """What the broker knows of one task queue. `mismatch`: why its arguments are not ours, or None."""
+
+    name: str
+    exists: bool
+    ready: int = 0
+    consumers: int = 0
+    mismatch: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerFacts:
+    """What a broker is and how it does.
+
+    Attributes:
+        product: `RabbitMQ`, or `in-process`.
+        version: As it says itself; empty for what is part of this process.
+        queue_type: That queues are declared with; empty where there is no choice.
+        takes_messages: Whether a message was confirmed just now: it isn't while memory or disk run short.
+    """
+
+    product: str
+    version: str = ""
+    queue_type: str = ""
+    takes_messages: bool = True
+    queues: Sequence[QueueAtBroker] = ()
+
+
 class Delivery(Protocol):
     """A message in a consumer's hands, the broker's until it is acked or rejected.
 
@@ -110,4 +139,11 @@ class Broker(Protocol):
 
         Raises:
             BrokerUnavailableError: It did not.
+        """
+
+    async def inspect(self, queues: Sequence[str]) -> BrokerFacts:
+        """Look at the broker and at these queues, without changing anything.
+
+        Raises:
+            BrokerUnavailableError: The broker can't be reached.
         """

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from shared.broker.base import Delivery, Depth, Message, OnDelivery
+from shared.broker.base import BrokerFacts, Delivery, Depth, Message, OnDelivery, QueueAtBroker
 from shared.broker.topology import DELIVERY_LIMIT
 from shared.domain.message import encode
 from shared.errors import BrokerUnavailableError
@@ -230,6 +230,18 @@ class MemoryBroker:
         """Return, unless this end is closed."""
         if self._closed:
             raise BrokerUnavailableError("it was closed")
+
+    async def inspect(self, queues: Sequence[str]) -> BrokerFacts:
+        """Look at these queues."""
+        await self.ping()
+        depths = {name: self.queues.depth(name) for name in queues}
+        return BrokerFacts(
+            product="in-process",
+            queues=[
+                QueueAtBroker(name=name, exists=True, ready=depth.ready, consumers=depth.consumers)
+                for name, depth in depths.items()
+            ],
+        )
 
     def _subscribe(self, queue: _Queue, prefetch: int, on_delivery: OnDelivery) -> MemorySubscription:
         subscription = MemorySubscription(self.queues, queue, prefetch=prefetch, on_delivery=on_delivery)

@@ -6,8 +6,9 @@ from typing import Final
 
 from aiormq import ChannelNotFoundEntity
 
-from shared.broker.base import Depth, Message, OnDelivery
+from shared.broker.base import BrokerFacts, Depth, Message, OnDelivery
 from shared.broker.rabbitmq_consumer import RabbitSubscription
+from shared.broker.rabbitmq_inspection import inspect
 from shared.broker.rabbitmq_link import Link, version
 from shared.broker.rabbitmq_publisher import ConfirmingPublisher
 from shared.broker.rabbitmq_topology import declare_dead_letters, declare_task_queue
@@ -35,6 +36,7 @@ class RabbitBroker:
         publish_timeout_s: float = _PUBLISH_TIMEOUT_S,
         watchdog_s: float = _WATCHDOG_S,
     ) -> None:
+        self._url = url
         self._link = Link(url, name="taskmill")
         self._publishing_link = Link(url, name="taskmill publisher")
         self._publisher = ConfirmingPublisher(
@@ -107,6 +109,14 @@ class RabbitBroker:
         """
         async with self._link.brief_channel():
             pass
+
+    async def inspect(self, queues: Sequence[str]) -> BrokerFacts:
+        """Look at the broker and at these queues, over a connection of its own.
+
+        Raises:
+            BrokerUnavailableError: The broker can't be reached.
+        """
+        return await inspect(self._url, self._queue_type, queues)
 
     def _subscribe(self, queue: str | None, prefetch: int, on_delivery: OnDelivery) -> RabbitSubscription:
         subscription = RabbitSubscription(

@@ -58,6 +58,29 @@ class Minute:
     durations: Mapping[tuple[str, str], Mapping[int, int]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheFacts:
+    """What a cache is and how it does.
+
+    Attributes:
+        product: `Redis` or what calls itself so, or `in-process`.
+        version: As it says itself; empty for what is part of this process.
+        role: `master`, or `slave` where nothing can be written; empty where there is no choice.
+        used_bytes: Memory in use.
+        max_bytes: Its limit; 0 for none.
+        policy: What is thrown away when the limit is reached; `noeviction` for nothing.
+        clock: Its time, in seconds since 1970; None where it has none of its own.
+    """
+
+    product: str
+    version: str = ""
+    role: str = ""
+    used_bytes: int = 0
+    max_bytes: int = 0
+    policy: str = ""
+    clock: float | None = None
+
+
 #: Full minutes that are kept, besides the one that runs.
 KEPT_MINUTES: Final = 1440
 
@@ -90,3 +113,6 @@ class Cache(Protocol):
 
     async def ping(self) -> None:
         """Return when the cache has answered."""
+
+    async def inspect(self) -> CacheFacts:
+        """Look at the cache."""

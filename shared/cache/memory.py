@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from shared.cache.base import KEPT_MINUTES, Cached, Count, Duration, Entry, Minute
+from shared.cache.base import KEPT_MINUTES, Cached, CacheFacts, Count, Duration, Entry, Minute
 
 # What Python needs for a document beyond the document.
 _OVERHEAD_BYTES: Final = 400
@@ -103,6 +103,10 @@ class MemoryCache:
 
     async def ping(self) -> None:
         """Nothing to wait for."""
+
+    async def inspect(self) -> CacheFacts:
+        """How full it is."""
+        return CacheFacts(product="in-process", used_bytes=self._size_bytes, max_bytes=self._max_bytes)
 
     def _keep(self, entry: Entry) -> None:
         self._drop(entry.task_id)

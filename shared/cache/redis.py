@@ -9,7 +9,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from shared.cache.base import KEPT_MINUTES, Cached, Count, Duration, Entry, Minute
+from shared.cache.base import KEPT_MINUTES, Cached, CacheFacts, Count, Duration, Entry, Minute
 from shared.errors import CacheUnavailableError
 from shared.redis_client import RedisClient
 
@@ -123,6 +123,20 @@ class RedisCache:
     async def ping(self) -> None:
         """Return when Redis has answered."""
         await self._client.call(lambda redis: redis.ping())
+
+    async def inspect(self) -> CacheFacts:
+        """What Redis tells about itself."""
+        told = await self._client.call(lambda redis: redis.info())
+        seconds, microseconds = await self._client.call(lambda redis: redis.time())
+        return CacheFacts(
+            product=str(told.get("server_name", "redis")).capitalize(),
+            version=str(told.get("redis_version", "")),
+            role=str(told.get("role", "")),
+            used_bytes=int(told.get("used_memory", 0)),
+            max_bytes=int(told.get("maxmemory", 0)),
+            policy=str(told.get("maxmemory_policy", "")),
+            clock=int(seconds) + int(microseconds) / 1_000_000,
+        )
 
 
 async def _run(redis: Redis, scripts: Sequence[tuple[Any, ...]]) -> None:

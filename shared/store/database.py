@@ -67,7 +67,7 @@ class Database:
                 },
             },
         )
-        self._pool_size = pool_size
+        self.pool_size = pool_size
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
@@ -144,7 +144,7 @@ class Database:
             DatabaseUnavailableError: PostgreSQL is away.
         """
         async with AsyncExitStack() as stack:
-            for _ in range(self._pool_size):
+            for _ in range(self.pool_size):
                 connection = await stack.enter_async_context(self.read())
                 await connection.execute(text("SELECT 1"))
 

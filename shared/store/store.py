@@ -6,6 +6,7 @@ from shared.store.audit import Audit
 from shared.store.daily import Daily
 from shared.store.database import Database
 from shared.store.dead_letters import DeadLetters
+from shared.store.diagnostics import Diagnostics
 from shared.store.facts import FactFinder
 from shared.store.lifecycle import Lifecycle
 from shared.store.marks import Marks
@@ -42,3 +43,4 @@ class Store:
         self.artifacts = Artifacts(database)
         self.audit = Audit(database)
         self.api_keys = ApiKeys(database)
+        self.diagnostics = Diagnostics(database)
