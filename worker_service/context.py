@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -15,6 +16,7 @@ from worker_service.errors import SoftTimeout, Stopped
 from worker_service.files import AttemptFiles, Data, Nothing
 from worker_service.marking import Marks, require_mark
 from worker_service.system import System
+from worker_service.task_log import LogTap, tapped_logger
 
 #: Characters of a progress message. A report stays below PIPE_BUF (4096 bytes), so that a process that is
 #: killed while it writes one leaves no half of it behind.
@@ -46,7 +48,6 @@ class TaskContext:
         task_id: The task's id.
         attempt: Number of this attempt; the first is 1.
         queue: Where the task was taken from.
-        log: A structlog logger whose lines carry the task, attempt, worker and request.
     """
 
     def __init__(
@@ -61,19 +62,29 @@ class TaskContext:
         system: System | None = None,
         marks: Marks | None = None,
         files: AttemptFiles | None = None,
+        log_tap: LogTap | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.task_id = task_id
         self.attempt = attempt
         self.queue = queue
-        self.log: structlog.stdlib.BoundLogger = structlog.get_logger("task")
         self._signals = signals
         self._report_progress = report_progress
         self._submit = submit
         self._system = system
         self._marks = marks
         self._files = files
+        self._log_tap = log_tap
         self._loop = loop
+
+    @cached_property
+    def log(self) -> structlog.stdlib.BoundLogger:
+        """A structlog logger whose lines carry the task, attempt, worker and request.
+
+        Besides the log of the worker they go, from `info` up, to those who watch the task live.
+        """
+        logger: structlog.stdlib.BoundLogger = tapped_logger(self._log_tap)
+        return logger
 
     @property
     def idempotency_key(self) -> str:

@@ -20,6 +20,7 @@ from worker_service.running import Running, StopReason
 from worker_service.scratch import remove
 from worker_service.submitting import HandlerSubmissions
 from worker_service.system import System
+from worker_service.task_log import LogTap, TaskLogs
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,7 @@ class Executor:
         submissions: Where handlers submit tasks.
         system: What the built-in handlers may reach.
         files: Where the files of attempts are.
+        logs: Where their log lines go.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Executor:
         submissions: HandlerSubmissions | None = None,
         system: System | None = None,
         files: WorkerFiles | None = None,
+        logs: TaskLogs | None = None,
     ) -> None:
         self._worker_id = worker_id
         self._processes = processes
@@ -66,6 +69,7 @@ class Executor:
         self._submissions = submissions
         self._system = system
         self._files = files
+        self._logs = logs
         self._running: dict[tuple[UUID, int], Running] = {}
         self._is_closed = False
 
@@ -148,8 +152,14 @@ class Executor:
             system=self._system,
             marks=None if self._system is None else StoredMarks(self._system.store, running.task.id),
             files=self._attempt_files(running),
+            log_tap=self._log_tap(running),
             loop=running.loop,
         )
+
+    def _log_tap(self, running: Running) -> LogTap | None:
+        if self._logs is not None:
+            running.log_tap = LogTap(running.task.attempt, partial(self._logs.add, running.task))
+        return running.log_tap
 
     def _attempt_files(self, running: Running) -> AttemptFiles | None:
         if (shared := self._files) is None or running.scratch is None:
@@ -189,11 +199,18 @@ class Executor:
         if running := self._running.get((task_id, attempt)):
             running.progress = progress
 
+    def line_from_process(self, task_id: UUID, attempt: int, line: str) -> None:
+        """Take a log line that came from a process of the pool."""
+        if self._logs is not None and (running := self._running.get((task_id, attempt))):
+            self._logs.add(running.task, line)
+
     # Its end ........................................................................
 
     def _call_ended(self, running: Running, call: asyncio.Task[Report]) -> None:
         if running.files is not None:
             running.files.abandon()
+        if running.log_tap is not None:
+            running.log_tap.close()
         self._report(running, _report_from(running, call))
         if not running.in_thread:
             running.mark_ended()

@@ -10,12 +10,12 @@ import structlog
 from shared.domain.outcome import Failure, Outcome, Report, decide
 from shared.domain.status import TaskStatus
 from shared.jsontext import printable
-from shared.news import News
 from shared.publisher import Publisher
 from shared.store.lifecycle import Ending, Finished
 from shared.store.store import Store
 from shared.telemetry import metrics
 from worker_service.running import Running
+from worker_service.task_log import TaskLogs
 
 log = structlog.get_logger(__name__)
 
@@ -31,10 +31,10 @@ class Finisher:
     """
 
     def __init__(
-        self, *, store: Store, news: News, publisher: Publisher, worker_id: str, random: Random | None = None
+        self, *, store: Store, logs: TaskLogs, publisher: Publisher, worker_id: str, random: Random | None = None
     ) -> None:
         self._store = store
-        self._news = news
+        self._logs = logs
         self._publisher = publisher
         self._worker_id = worker_id
         self._random = random or Random()
@@ -80,7 +80,7 @@ class Finisher:
         self._publisher.offer(finished.rings)
         self._log_refused(finished)
         try:
-            await self._news.tell(finished.tasks)
+            await self._logs.tell(finished.tasks)
         except Exception:
             log.exception("news_failed")
         for running, _ in batch:

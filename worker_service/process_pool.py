@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -26,10 +27,14 @@ from worker_service.context import TaskContext
 from worker_service.files import AttemptFiles
 from worker_service.finding import Asking, Lookups
 from worker_service.registry import import_task_modules, registry
+from worker_service.task_log import LogTap
 
 log = structlog.get_logger(__name__)
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+#: What a process says of its attempt.
+_PROGRESS: Final = "progress"
+_LINE: Final = "log"
 #: Reports of progress that are read in one go: a handler that never stops reporting must not hold up the loop.
 _MORE_THAN_FITS_A_PIPE: Final = 1_000
 
@@ -74,15 +79,22 @@ class HandlerProcesses:
     Args:
         size: How many processes.
         on_progress: Called on the event loop with (task_id, attempt, progress as JSON text).
+        on_line: The same for log lines.
         lookups: Answers the processes where the artifacts are that their handlers fetch.
     """
 
     def __init__(
-        self, size: int, setup: Setup, on_progress: Callable[[UUID, int, str], None], lookups: Lookups
+        self,
+        size: int,
+        setup: Setup,
+        *,
+        on_progress: Callable[[UUID, int, str], None],
+        on_line: Callable[[UUID, int, str], None],
+        lookups: Lookups,
     ) -> None:
         self._size = size
         self._setup = setup
-        self._on_progress = on_progress
+        self._on = {_PROGRESS: on_progress, _LINE: on_line}
         self._lookups = lookups
         self._pool: ProcessPool | None = None
         # A fresh interpreter: a fork would copy the locks of our threads.
@@ -182,8 +194,8 @@ class HandlerProcesses:
         for _ in range(_MORE_THAN_FITS_A_PIPE):
             if not reader.poll():
                 break
-            task_id, attempt, progress = reader.recv_bytes().decode().split(" ", 2)
-            self._on_progress(UUID(task_id), int(attempt), progress)
+            kind, task_id, attempt, text = reader.recv_bytes().decode().split(" ", 3)
+            self._on[kind](UUID(task_id), int(attempt), text)
 
 
 # In the processes ...................................................................
@@ -250,13 +262,19 @@ def _run_job(job: Job) -> JobEnd:
         _artifacts, task_id=job.task_id, attempt=job.attempt, scratch=job.scratch, find=_askers[job.slot].find
     )
     signals = _Signals(_flags, job.slot, job.soft_timeout_s)
+
+    def say(kind: str, text: str) -> None:
+        writer.send_bytes(f"{kind} {job.task_id} {job.attempt} {text}".encode())
+
+    log_tap = LogTap(job.attempt, partial(say, _LINE))
     ctx = TaskContext(
         task_id=job.task_id,
         attempt=job.attempt,
         queue=job.queue,
         signals=signals,
-        report_progress=lambda progress: writer.send_bytes(f"{job.task_id} {job.attempt} {progress}".encode()),
+        report_progress=partial(say, _PROGRESS),
         files=files,
+        log_tap=log_tap,
     )
     with structlog.contextvars.bound_contextvars(
         task_id=str(job.task_id), attempt=job.attempt, request_id=job.request_id
@@ -265,4 +283,5 @@ def _run_job(job: Job) -> JobEnd:
             report = call_blocking(registry.get(job.type), job.payload, ctx)
             return JobEnd(report, files.made)
         finally:
+            log_tap.close()
             signals.close()

@@ -11,6 +11,7 @@ from shared.domain.outcome import Cancelled, Failed, Failure, Interrupted, Repor
 from shared.domain.task import TaskRecord
 from worker_service.files import AttemptFiles
 from worker_service.registry import TaskType
+from worker_service.task_log import LogTap
 
 
 class StopReason(Enum):
@@ -39,6 +40,7 @@ class Running:
         files: The files of a handler in this process.
         artifacts_of_process: What a process of the pool has stored.
         scratch: The folder that the attempt may make.
+        log_tap: Takes what a handler in this process says.
         seen_in_record: Whether a heartbeat has found it in PostgreSQL as running here.
     """
 
@@ -60,6 +62,7 @@ class Running:
     files: AttemptFiles | None = None
     artifacts_of_process: tuple[Artifact, ...] = ()
     scratch: Path | None = None
+    log_tap: LogTap | None = None
     call: asyncio.Task[Report] | None = None
     ask_process_to_stop: Callable[[], None] = lambda: None
     on_over: Callable[[], object] = lambda: None

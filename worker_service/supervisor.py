@@ -33,6 +33,7 @@ from worker_service.library.schedules import BUILT_IN_SCHEDULES
 from worker_service.loops.base import PeriodicLoop
 from worker_service.loops.cron import Cron
 from worker_service.loops.expire import Expire
+from worker_service.loops.logs import TellLogs
 from worker_service.loops.progress import ReportProgress
 from worker_service.loops.reconcile import Reconcile
 from worker_service.loops.relay import Relay
@@ -45,6 +46,7 @@ from worker_service.running import StopReason
 from worker_service.scratch import Scratch
 from worker_service.submitting import HandlerSubmissions
 from worker_service.system import Outbound, System
+from worker_service.task_log import TaskLogs
 
 log = structlog.get_logger(__name__)
 
@@ -97,24 +99,24 @@ class Supervisor:
         self._store = store
         self._events = events
         self._registry = registry
-        self._finisher = Finisher(store=store, news=news, publisher=publisher, worker_id=self.worker_id)
+        self._logs = TaskLogs(news)
+        self._finisher = Finisher(store=store, logs=self._logs, publisher=publisher, worker_id=self.worker_id)
         self._artifacts = artifacts
         self._scratch = Scratch()
         finder = ArtifactFinder(store)
         self._processes = HandlerProcesses(
             options.processes or os.cpu_count() or 1,
             Setup(tuple(options.modules), options.log_format, options.log_level, self.worker_id, artifacts.url),
-            lambda *report: self._executor.progress_from_process(*report),
-            Lookups(finder),
+            on_progress=lambda *report: self._executor.progress_from_process(*report),
+            on_line=lambda *line: self._executor.line_from_process(*line),
+            lookups=Lookups(finder),
         )
         self._executor = Executor(
             worker_id=self.worker_id,
             processes=self._processes,
             threads=sum(options.queues.values()),
             on_report=self._finisher.add,
-            submissions=HandlerSubmissions(
-                store, publisher, private_callbacks=options.outbound.private_callbacks
-            ),
+            submissions=HandlerSubmissions(store, publisher, private_callbacks=options.outbound.private_callbacks),
             system=System(
                 store=store,
                 broker=broker,
@@ -124,6 +126,7 @@ class Supervisor:
                 outbound=options.outbound,
             ),
             files=WorkerFiles(artifacts, finder, self._scratch),
+            logs=self._logs,
         )
         self._heartbeat = Heartbeat(
             options.database_url,
@@ -317,6 +320,7 @@ class Supervisor:
             ),
             Retention(store, self._artifacts, days=options.retention_days),
             ReportProgress(store.lifecycle, self._executor, news, self.worker_id),
+            TellLogs(self._logs),
         ]
 
 

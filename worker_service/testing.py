@@ -18,6 +18,7 @@ from shared.ids import new_task_id
 from worker_service.context import TaskContext
 from worker_service.files import AttemptFiles
 from worker_service.registry import registry
+from worker_service.task_log import LogTap
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Run:
     Attributes:
         result: What the handler returned, as JSON would show it.
         progress: Every report, as clients would see it.
+        log: The lines that clients would see, `info` and above.
         submitted: The tasks it submitted.
         artifacts: The files it kept, by their names.
         marks: The steps it marked, in order.
@@ -51,6 +53,7 @@ class Run:
 
     result: Any = None
     progress: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
     submitted: list[Submitted] = field(default_factory=list)
     artifacts: dict[str, Kept] = field(default_factory=dict)
     marks: list[str] = field(default_factory=list)
@@ -120,6 +123,7 @@ def run_task(
             queue=task_type.info.queue,
             signals=signals or FakeSignals(),
             report_progress=lambda text: run.progress.append(jsontext.loads(text)),
+            log_tap=LogTap(attempt, lambda line: run.log.append(jsontext.loads(line))),
             submit=submit,
             marks=_RecordedMarks(frozenset(marks), run),
             files=attempt_files,
