@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from api_service.keyring import Keyring
 from api_service.origins import is_foreign_host, is_foreign_origin, is_loopback
@@ -27,6 +29,9 @@ log = structlog.get_logger(__name__)
 #: a dot and the key. Never in the URL, which proxies write into their logs.
 _PROTOCOL: Final = "taskmill"
 _KEY_PROTOCOL: Final = f"{_PROTOCOL}.key."
+
+_END_OF_STREAM: Final[Message] = {"type": "http.response.body", "body": b"", "more_body": False}
+_END_OF_SOCKET: Final[Message] = {"type": "websocket.close", "code": 1008, "reason": "the API key was revoked"}
 
 _CHALLENGE: Final = 'Bearer realm="taskmill"'
 
@@ -115,7 +120,23 @@ class Guard:
             await self._app(scope, receive, send)
             return
         with structlog.contextvars.bound_contextvars(caller=caller.name):
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._while_good(caller, send))
+
+    def _while_good(self, caller: ApiKey, send: Send) -> Send:
+        """Send the events of a stream, which may be open for days, until the key is revoked."""
+        is_stream = False
+
+        async def send_while_good(message: Message) -> None:
+            nonlocal is_stream
+            kind = message["type"]
+            if kind == "http.response.start":
+                is_stream = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
+            elif (is_stream or kind == "websocket.send") and not self._keyring.holds(caller):
+                await send(_END_OF_STREAM if is_stream else _END_OF_SOCKET)
+                raise ClientDisconnect if is_stream else WebSocketDisconnect(1008)
+            await send(message)
+
+        return send_while_good
 
     async def _admit(self, scope: Scope) -> ApiKey | None:
         method, path = scope.get("method", "GET"), scope["path"]
@@ -221,7 +242,6 @@ def _choosing_protocol(scope: Scope, send: Send) -> Send:
 
 async def _refuse(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
-        closing: dict[str, Any] = {"type": "websocket.close", "code": 1008}
-        await send(closing)
+        await send({"type": "websocket.close", "code": 1008})
         return
     await answer(scope, receive, send)

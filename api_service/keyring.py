@@ -66,6 +66,10 @@ class Keyring:
             await self.refresh()
         return bool(self._live)
 
+    def holds(self, key: ApiKey) -> bool:
+        """Whether a key is still good, as far as is known."""
+        return key.digest in self._live
+
     async def find(self, digest: bytes) -> ApiKey | None:
         """The live key with this digest. For one that is not known the database is asked, a few times a second.
 

@@ -26,6 +26,8 @@ _SAFE_HEADERS: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+#: What an answer begins with: to a request, to one for a WebSocket, and where there is one.
+_BEGINNINGS: Final = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 #: Characters of a path that the log repeats.
 _MAX_PATH: Final = 200
 
@@ -48,13 +50,18 @@ class _HttpMiddleware(ABC):
 class RequestId(_HttpMiddleware):
     """Gives each request an id, the client's own if it is sane: it is in the answer and in every log line."""
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request or the opening of a WebSocket; pass on what is neither."""
+        handle = self._handle if scope["type"] in ("http", "websocket") else self._app
+        await handle(scope, receive, send)
+
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _SANE_ID.fullmatch(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _BEGINNINGS:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
                 set_already = {name.lower() for name, _ in message["headers"]}
                 message["headers"] += [header for header in _SAFE_HEADERS if header[0] not in set_already]

@@ -185,6 +185,7 @@ class Executor:
             task.attempt,
             task.queue,
             task.request_id,
+            task.submitted_by,
             task.soft_timeout_s,
             slot,
             running.scratch,

@@ -4,8 +4,6 @@ import asyncio
 import ctypes
 import multiprocessing
 import os
-import signal
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from shared.domain.outcome import Failed, Failure, Report
 from shared.telemetry.logging import configure_logging
 from worker_service.calling import call_blocking
 from worker_service.context import TaskContext
+from worker_service.dying import die_with
 from worker_service.files import AttemptFiles
 from worker_service.finding import Asking, Lookups
 from worker_service.registry import import_task_modules, registry
@@ -31,7 +30,6 @@ from worker_service.task_log import LogTap
 
 log = structlog.get_logger(__name__)
 
-_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 #: What a process says of its attempt.
 _PROGRESS: Final = "progress"
 _LINE: Final = "log"
@@ -60,6 +58,7 @@ class Job:
     attempt: int
     queue: str
     request_id: str | None
+    submitted_by: str | None
     soft_timeout_s: float | None
     slot: int
     scratch: Path
@@ -239,20 +238,13 @@ def _set_up(
     askers: "list[Connection[bytes, bytes]]",
 ) -> None:
     global _flags, _writers, _askers, _artifacts
-    _die_with(worker_pid)
+    # An attempt must not go on when its worker was killed: it will run again elsewhere.
+    die_with(worker_pid)
     _flags, _writers = flags, writers
     _askers, _artifacts = [Asking(line) for line in askers], ArtifactStore(setup.artifacts_url)
     configure_logging(format_=setup.log_format, level=setup.log_level, service="worker")
     structlog.contextvars.bind_contextvars(worker=setup.worker_id)
     import_task_modules(setup.modules)
-
-
-def _die_with(worker_pid: int) -> None:
-    """An attempt must not go on when its worker was killed: it will run again elsewhere."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != worker_pid:
-        os._exit(1)
 
 
 def _run_job(job: Job) -> JobEnd:
@@ -276,8 +268,9 @@ def _run_job(job: Job) -> JobEnd:
         files=files,
         log_tap=log_tap,
     )
+    caller = {} if job.submitted_by is None else {"caller": job.submitted_by}
     with structlog.contextvars.bound_contextvars(
-        task_id=str(job.task_id), attempt=job.attempt, request_id=job.request_id
+        task_id=str(job.task_id), attempt=job.attempt, request_id=job.request_id, **caller
     ):
         try:
             report = call_blocking(registry.get(job.type), job.payload, ctx)

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 from fastapi import WebSocket, WebSocketDisconnect
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -34,6 +35,12 @@ class ListenersProtocol(WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Frame) -> None:
         """Drop it."""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send what the application has; an answer instead of a WebSocket ends the handshake too."""
+        await super().send(message)
+        # uvicorn would log an error for each client that is refused.
+        self.handshake_complete |= message["type"] == "websocket.http.response.body"
 
     def data_received(self, data: bytes) -> None:
         """Take what the client has sent; what nobody can read cuts the connection."""

@@ -136,6 +136,7 @@ def document(task: TaskRecord) -> bytes:
             "expires_at": task.expires_at,
             "worker": task.worker,
             "cancel_requested": task.cancel_requested,
+            **({} if task.submitted_by is None else {"submitted_by": task.submitted_by}),
         },
         option=_OPTIONS,
     )

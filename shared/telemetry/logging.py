@@ -58,7 +58,7 @@ def configure_logging(*, format_: str, level: str, service: str) -> None:
 def _renderers(format_: str) -> list[structlog.types.Processor]:
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if format_ == "console":
-        return [remove_meta, _for_people()]
+        return [remove_meta, _escape_controls, _for_people()]
     return [
         remove_meta,
         structlog.processors.format_exc_info,
@@ -70,6 +70,14 @@ def _for_people() -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
+
+
+def _escape_controls(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """A terminal obeys control characters, and a path or a payload may hold any."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[name] = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in value)
+    return event
 
 
 def _to_json(event: Any, **_: Any) -> str:

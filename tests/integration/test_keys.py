@@ -466,6 +466,8 @@ async def test_a_task_knows_who_sent_it(api: ApiUnderTest) -> None:
 
     rows = await execute(api.store, "SELECT submitted_by FROM tasks")
     assert [row.submitted_by for row in rows] == ["sender", "sender"]
+    listed = (await api.client.get("/tasks", headers=bearing(READER))).json()["items"]
+    assert [task["submitted_by"] for task in listed] == ["sender", "sender"]
 
 
 async def test_where_no_key_is_asked_for_nobody_is_named(bare: ApiUnderTest) -> None:
