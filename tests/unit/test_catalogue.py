@@ -1,12 +1,13 @@
 """The types that the API knows."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from shared.accepting.catalogue import Catalogue
+from shared.accepting.catalogue import Catalogue, compile_type
 from shared.domain.task_type import TaskTypeInfo
-from shared.errors import UnknownTaskTypeError
+from shared.errors import InvalidInputError, UnknownTaskTypeError
 
 ECHO = TaskTypeInfo(name="demo.echo", payload_schema={}, result_schema={})
 
@@ -46,3 +47,34 @@ async def test_a_type_that_nobody_announced_is_looked_for_and_refused() -> None:
         await catalogue.get("demo.nope")
 
     assert announcements.readings == 1
+
+
+EITHER = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+    "oneOf": [{"required": ["a"]}, {"required": ["b"]}],
+}
+
+
+@pytest.mark.parametrize(
+    "schema, payload, faults",
+    [
+        (EITHER, {}, [("/p/a", "is required, or 'b' in its place")]),
+        (EITHER, {"a": 1, "b": 1}, [("/p/b", "only one of 'a' and 'b' can be given")]),
+        ({"properties": {"x": EITHER}}, {"x": {}}, [("/p/x/a", "is required, or 'b' in its place")]),
+        ({"$defs": {"e": EITHER}, "items": {"$ref": "#/$defs/e"}}, [{}], [("/p/0/a", "is required, or 'b' in its place")]),
+        ({"oneOf": [{"type": "string"}, {"required": ["a"]}]}, {}, [("/p", None)]),
+    ],
+    ids=["neither of two", "both of two", "further down", "behind a reference", "other branches"],
+)
+def test_exactly_one_of_several_fields_is_asked_for_by_name(
+    schema: dict[str, Any], payload: Any, faults: list[tuple[str, str | None]]
+) -> None:
+    known = compile_type(TaskTypeInfo(name="probe", payload_schema=schema, result_schema={}))
+
+    with pytest.raises(InvalidInputError) as refused:
+        known.require_valid(payload, 2, at="/p")
+
+    assert [place for place, _ in refused.value.faults] == [place for place, _ in faults]
+    for (_, said), (_, wanted) in zip(refused.value.faults, faults, strict=True):
+        assert wanted in (None, said)
