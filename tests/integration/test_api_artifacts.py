@@ -108,7 +108,7 @@ async def test_a_content_type_that_is_none_becomes_octets(api: ApiUnderTest, dec
     answer = await api.client.post(
         "/artifacts",
         content=b"x",
-        headers={"Content-Type": declared.encode("latin-1")},  # type: ignore[dict-item]
+        headers={"Content-Type": declared.encode("latin-1")},  # type: ignore[arg-type]
     )
 
     assert answer.status_code == 201, answer.text

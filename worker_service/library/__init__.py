@@ -6,6 +6,7 @@ from typing import Final
 BUILT_IN: Final = (
     "worker_service.library.demo",
     "worker_service.library.reports",
+    "worker_service.library.documents",
     "worker_service.library.replaying",
     "worker_service.library.monitoring",
     "worker_service.library.maintenance",
