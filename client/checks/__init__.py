@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from client.checks import accepting, failing, health, stopping, watching
+from client.checks import accepting, controlling, failing, health, stopping, watching
 from client.site import Site
 
 
@@ -44,4 +44,7 @@ CHECKS: Final = (
     Check("a failed attempt is tried again", failing.failure_is_retried),
     Check("a dead letter is listed, read and replayed", failing.dead_letter_is_replayed),
     Check("a dead letter is discarded", failing.dead_letter_is_discarded),
+    Check("dead letters are replayed by a filter", controlling.dead_letters_are_replayed_by_filter),
+    Check("a queue is paused and resumed", controlling.queue_is_paused_and_resumed),
+    Check("a queue is purged", controlling.queue_is_purged),
 )

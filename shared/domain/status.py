@@ -51,7 +51,7 @@ RESCUE: Final = Move(
     frozenset({_S.QUEUED, _S.FAILED, _S.CANCELLED}),
     "rescue loop (the worker is lost)",
 )
-CANCEL: Final = Move(WAITING, frozenset({_S.CANCELLED}), "a person, over the API")
+CANCEL: Final = Move(WAITING, frozenset({_S.CANCELLED}), "a person cancels it, or purges its queue")
 EXPIRE: Final = Move(WAITING, frozenset({_S.EXPIRED}), "expire loop")
 RENEW: Final = Move(
     frozenset({_S.FAILED, _S.CANCELLED, _S.EXPIRED}), frozenset({_S.QUEUED}), "a person retries or replays"
