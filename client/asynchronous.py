@@ -157,6 +157,8 @@ class AsyncTaskmill:
     workers = _lists(calls.workers)
     drain_worker = _sends(calls.drain_worker)
     stats = _sends(calls.stats)
+    report = _sends(calls.report)
+    report_job = _sends(calls.report_job)
     health = _sends(calls.health)
     readiness = _sends(calls.readiness)
     diagnostics = _sends(calls.diagnostics)
@@ -247,8 +249,8 @@ class AsyncTaskmill:
         return self._http.build_request(**parts, timeout=timeout_s or self._timeout_s + call.held_s)
 
     @asynccontextmanager
-    async def _opened(self, call: Call[None], timeout_s: float | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The body of an answer as it comes.
+    async def _opened(self, call: Call[None], timeout_s: float | None = None) -> AsyncIterator[httpx.Response]:
+        """An answer whose body is still to come.
 
         Raises:
             TaskmillError: There is none.
@@ -259,7 +261,7 @@ class AsyncTaskmill:
                 if not response.is_success:
                     await response.aread()
                     raise error_of(response)
-                yield response.aiter_bytes()
+                yield response
         except httpx.RequestError as fault:
             raise lost(fault, call) from fault
 
@@ -267,22 +269,25 @@ class AsyncTaskmill:
         watch = Watch(call, self._retrying)
         while not watch.is_over:
             try:
-                async with self._opened(watch.next_call(), SILENCE_S) as chunks:
-                    async for chunk in chunks:
+                async with self._opened(watch.next_call(), SILENCE_S) as response:
+                    async for chunk in response.aiter_bytes():
                         for event in watch.take(chunk):
                             yield event
             except TaskmillError as error:
                 watch.closed(error)
             else:
-                watch.closed()
+                watch.closed(is_all_told=response.status_code == httpx.codes.NO_CONTENT)
             await asyncio.sleep(watch.pause_s)
 
     async def _download(self, call: Call[None], target: str | Path | BinaryIO) -> int:
         patience = Patience(self._retrying)
         while True:
             try:
-                async with self._opened(call) as chunks:
+                async with self._opened(call) as response:
+                    size = 0
                     with files.writing(target) as file:
-                        return sum([await asyncio.to_thread(file.write, chunk) async for chunk in chunks])
+                        async for chunk in response.aiter_bytes():
+                            size += await asyncio.to_thread(file.write, chunk)
+                    return size
             except TaskmillError as error:
                 await asyncio.sleep(patience.pause_s(error, is_repeatable=isinstance(target, str | Path)))

@@ -155,6 +155,8 @@ class Taskmill:
     workers = _lists(calls.workers)
     drain_worker = _sends(calls.drain_worker)
     stats = _sends(calls.stats)
+    report = _sends(calls.report)
+    report_job = _sends(calls.report_job)
     health = _sends(calls.health)
     readiness = _sends(calls.readiness)
     diagnostics = _sends(calls.diagnostics)
@@ -241,8 +243,8 @@ class Taskmill:
         return self._http.build_request(**parts, timeout=timeout_s or self._timeout_s + call.held_s)
 
     @contextmanager
-    def _opened(self, call: Call[None], timeout_s: float | None = None) -> Iterator[Iterator[bytes]]:
-        """The body of an answer as it comes.
+    def _opened(self, call: Call[None], timeout_s: float | None = None) -> Iterator[httpx.Response]:
+        """An answer whose body is still to come.
 
         Raises:
             TaskmillError: There is none.
@@ -252,7 +254,7 @@ class Taskmill:
                 if not response.is_success:
                     response.read()
                     raise error_of(response)
-                yield response.iter_bytes()
+                yield response
         except httpx.RequestError as fault:
             raise lost(fault, call) from fault
 
@@ -260,20 +262,20 @@ class Taskmill:
         watch = Watch(call, self._retrying)
         while not watch.is_over:
             try:
-                with self._opened(watch.next_call(), SILENCE_S) as chunks:
-                    for chunk in chunks:
+                with self._opened(watch.next_call(), SILENCE_S) as response:
+                    for chunk in response.iter_bytes():
                         yield from watch.take(chunk)
             except TaskmillError as error:
                 watch.closed(error)
             else:
-                watch.closed()
+                watch.closed(is_all_told=response.status_code == httpx.codes.NO_CONTENT)
             time.sleep(watch.pause_s)
 
     def _download(self, call: Call[None], target: str | Path | BinaryIO) -> int:
         patience = Patience(self._retrying)
         while True:
             try:
-                with self._opened(call) as chunks, files.writing(target) as file:
-                    return sum(map(file.write, chunks))
+                with self._opened(call) as response, files.writing(target) as file:
+                    return sum(map(file.write, response.iter_bytes()))
             except TaskmillError as error:
                 time.sleep(patience.pause_s(error, is_repeatable=isinstance(target, str | Path)))

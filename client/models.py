@@ -210,6 +210,7 @@ class Worker(Answer):
     version: str = ""
     healthy: bool = True
     stopping: bool = False
+    draining: bool = False
     stale: bool = False
 
 
@@ -233,6 +234,16 @@ class BulkReplay(Answer):
     matching: int | None = None
 
 
+class ScheduleRun(Answer):
+    """What was done about one tick of a schedule."""
+
+    tick: datetime
+    outcome: str
+    reason: str | None = None
+    task_id: str | None = None
+    status: str | None = None
+
+
 class Schedule(Answer):
     """Submits a task at each of its ticks."""
 
@@ -246,6 +257,18 @@ class Schedule(Answer):
     catch_up: str = "skip"
     overlap: str = "allow"
     paused: bool = False
+    built_in: bool = False
+    next_run_at: datetime | None = None
+    next_runs: list[datetime] = []
+    last_runs: list[ScheduleRun] = []
+
+
+class ScheduleStarted(Answer):
+    """A run that was asked for."""
+
+    task_id: str
+    schedule: str
+    status: str
 
 
 class Artifact(Answer):
@@ -265,6 +288,9 @@ class ApiKey(Answer):
     scopes: list[str] = []
     requests_per_minute: float | None = None
     key: str | None = None
+    source: str | None = None
+    created_at: datetime | None = None
+    revoked_at: datetime | None = None
 
 
 class AuditEntry(Answer):
@@ -277,10 +303,55 @@ class AuditEntry(Answer):
     details: dict[str, Any] = {}
 
 
-class Stats(Answer):
-    """Figures per minute and queue."""
+class Minute(Answer):
+    """One queue in one minute; durations in seconds, None where there was nothing to measure."""
 
-    items: list[dict[str, Any]] = []
+    minute: datetime
+    queue: str
+    submitted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    waiting_p50: float | None = None
+    waiting_p95: float | None = None
+    running_p50: float | None = None
+    running_p95: float | None = None
+
+
+class Stats(Answer):
+    """Figures per minute and queue. `available`: False where nobody has counted them."""
+
+    items: list[Minute] = []
+    available: bool = True
+
+
+class ReportAccepted(Answer):
+    """A report that will be made, or fail and say why."""
+
+    job_id: str
+    status: str
+    duplicate: bool = False
+    created_at: datetime
+
+
+class ReportJob(Answer):
+    """A report under way, or made."""
+
+    job_id: str
+    type: str
+    status: str
+    progress: Progress | None = None
+    result: Any = None
+    error: Failure | None = None
+    artifacts: list[TaskArtifact] = []
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has ended."""
+        return self.status in FINAL
 
 
 class Component(Answer):

@@ -21,10 +21,10 @@ class EventReader:
     """Makes events of the bytes of one answer (the WHATWG's "event stream" of HTML)."""
 
     def __init__(self) -> None:
+        self.last_id: str | None = None
         self._rest = b""
         self._kind = ""
         self._data: list[bytes] = []
-        self._id: str | None = None
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """The events that are complete with these bytes."""
@@ -44,10 +44,10 @@ class EventReader:
             case b"data":
                 self._data.append(value)
             case b"id" if b"\0" not in value:
-                self._id = value.decode("utf-8", "replace")
+                self.last_id = value.decode("utf-8", "replace")
 
     def _event(self) -> Event:
-        event = Event(kind=self._kind or "message", data=_value(b"\n".join(self._data)), id=self._id or None)
+        event = Event(kind=self._kind or "message", data=_value(b"\n".join(self._data)), id=self.last_id or None)
         self._kind, self._data = "", []
         return event
 
@@ -81,16 +81,23 @@ class Watch:
         for event in self._reader.feed(chunk):
             self._patience.renew()
             self._last_id = event.id or self._last_id
-            self._is_final = event.is_final
+            if event.kind in ("snapshot", "status"):
+                self._is_final = event.is_final
             yield event
+        # An id may come alone: where to resume without anything to tell.
+        self._last_id = self._reader.last_id or self._last_id
 
-    def closed(self, why: TaskmillError | None = None) -> None:
+    def closed(self, why: TaskmillError | None = None, *, is_all_told: bool = False) -> None:
         """The stream has ended: for good after a final status, else because the server restarts or the way is cut.
+
+        Args:
+            why: What it broke off with, if it did.
+            is_all_told: Whether the server has said that there is nothing to come.
 
         Raises:
             TaskmillError: Not worth another try.
         """
-        self.is_over = self._is_final and self._call.path != calls.ALL_EVENTS
+        self.is_over = is_all_told or (self._is_final and self._call.path != calls.ALL_EVENTS)
         if self.is_over:
             self.pause_s = 0.0
         else:

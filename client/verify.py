@@ -138,7 +138,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--url", type=_url, default="http://127.0.0.1:8000", help="where Taskmill is (default: %(default)s)"
     )
     parser.add_argument(
-        "--key", default=os.environ.get(_KEY_VARIABLE), help=f"API key, if it wants one (default: ${_KEY_VARIABLE})"
+        "--api-key",
+        "--key",
+        dest="key",
+        default=os.environ.get(_KEY_VARIABLE),
+        help=f"API key, if it wants one (default: ${_KEY_VARIABLE})",
     )
     parser.add_argument(
         "--timeout",

@@ -36,6 +36,7 @@ from client.calls.operating import (
     task_types,
     workers,
 )
+from client.calls.reports import report, report_job
 from client.calls.submitting import NewTask, TaskOptions, batch, chunks, submit
 from client.calls.tasks import cancel, explain, retry, task, tasks
 
@@ -72,6 +73,8 @@ __all__ = [
     "readiness",
     "replay",
     "replay_all",
+    "report",
+    "report_job",
     "resume_queue",
     "resume_schedule",
     "retry",

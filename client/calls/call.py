@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
+#: The server does what it has done under a key once, for 24 hours, whatever how often it is asked.
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 _JSON: Final = "application/json"
 
 
@@ -95,6 +98,11 @@ def encode(value: Any) -> bytes:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_jsonable)
     # Half a surrogate pair is the server's to refuse.
     return text.encode("utf-8", "surrogatepass")
+
+
+def fresh_key() -> dict[str, str]:
+    """A header that makes repeats of one request safe."""
+    return {IDEMPOTENCY_KEY: uuid4().hex}
 
 
 def path(*parts: str) -> str:

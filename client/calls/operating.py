@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from client.calls.call import Call, as_json, as_model, as_nothing, as_page, get, path, send
+from client.calls.call import Call, as_json, as_model, as_nothing, as_page, fresh_key, get, path, send
 from client.models import (
     ApiKey,
     AuditEntry,
@@ -16,6 +16,7 @@ from client.models import (
     Readiness,
     Renewed,
     Schedule,
+    ScheduleStarted,
     Stats,
     TaskType,
     Worker,
@@ -57,14 +58,14 @@ def diagnostics() -> Call[Diagnosis]:
 # Queues and workers ..................................................................
 
 
-def pause_queue(queue: str) -> Call[Any]:
+def pause_queue(queue: str) -> Call[Queue]:
     """Let nothing of a queue start until it is resumed; what runs goes on."""
-    return send("POST", path("queues", queue, "pause"), as_json, is_repeatable=True)
+    return send("POST", path("queues", queue, "pause"), as_model(Queue), is_repeatable=True)
 
 
-def resume_queue(queue: str) -> Call[Any]:
+def resume_queue(queue: str) -> Call[Queue]:
     """Let a paused queue go on."""
-    return send("POST", path("queues", queue, "resume"), as_json, is_repeatable=True)
+    return send("POST", path("queues", queue, "resume"), as_model(Queue), is_repeatable=True)
 
 
 def purge_queue(queue: str) -> Call[Purged]:
@@ -72,9 +73,9 @@ def purge_queue(queue: str) -> Call[Purged]:
     return send("DELETE", path("queues", queue, "purge"), as_model(Purged), is_repeatable=True)
 
 
-def drain_worker(worker_id: str) -> Call[Any]:
-    """Let a worker take nothing more, finish what it runs, and end."""
-    return send("POST", path("workers", worker_id, "drain"), as_json, is_repeatable=True)
+def drain_worker(worker_id: str) -> Call[Worker]:
+    """Let a worker take nothing more and finish what it runs; it stays, idle, until it is restarted."""
+    return send("POST", path("workers", worker_id, "drain"), as_model(Worker), is_repeatable=True)
 
 
 # Dead letters ........................................................................
@@ -108,7 +109,8 @@ def replay_all(
     """Replay all dead letters that match, at most so many a second; a task does it, whose id is the answer."""
     wanted = {"queue": queue, "type": type, "reason": reason, "per_second": per_second}
     body = {name: value for name, value in wanted.items() if value is not None}
-    return send("POST", path("dead-letters", "replay"), as_model(BulkReplay), body, is_repeatable=False)
+    where = path("dead-letters", "replay")
+    return send("POST", where, as_model(BulkReplay), body, headers=fresh_key(), is_repeatable=True)
 
 
 def discard(letter_id: str) -> Call[None]:
@@ -152,19 +154,20 @@ def delete_schedule(name: str) -> Call[None]:
     return send("DELETE", path("schedules", name), as_nothing, is_repeatable=False)
 
 
-def run_schedule(name: str) -> Call[Any]:
+def run_schedule(name: str) -> Call[ScheduleStarted]:
     """Submit its task now, besides its ticks."""
-    return send("POST", path("schedules", name, "run"), as_json, is_repeatable=False)
+    where = path("schedules", name, "run")
+    return send("POST", where, as_model(ScheduleStarted), headers=fresh_key(), is_repeatable=True)
 
 
-def pause_schedule(name: str) -> Call[Any]:
+def pause_schedule(name: str) -> Call[Schedule]:
     """Let its ticks pass until it is resumed."""
-    return send("POST", path("schedules", name, "pause"), as_json, is_repeatable=True)
+    return send("POST", path("schedules", name, "pause"), as_model(Schedule), is_repeatable=True)
 
 
-def resume_schedule(name: str) -> Call[Any]:
+def resume_schedule(name: str) -> Call[Schedule]:
     """Let it tick again."""
-    return send("POST", path("schedules", name, "resume"), as_json, is_repeatable=True)
+    return send("POST", path("schedules", name, "resume"), as_model(Schedule), is_repeatable=True)
 
 
 # Keys ................................................................................
@@ -175,11 +178,12 @@ def api_keys() -> Call[Page[ApiKey]]:
     return get(path("keys"), as_page(ApiKey))
 
 
-def create_key(name: str, scopes: Sequence[str], *, requests_per_minute: float | None = None) -> Call[ApiKey]:
-    """Make an API key. The answer holds it, and nobody can ask for it again."""
-    body: dict[str, Any] = {"name": name, "scopes": list(scopes)}
-    if requests_per_minute is not None:
-        body["requests_per_minute"] = requests_per_minute
+def create_key(
+    name: str, scopes: Sequence[str] | None = None, *, requests_per_minute: float | None = None
+) -> Call[ApiKey]:
+    """Make an API key, by default of all scopes. The answer holds it, and nobody can ask for it again."""
+    wanted = {"name": name, "scopes": scopes and list(scopes), "requests_per_minute": requests_per_minute}
+    body = {field: value for field, value in wanted.items() if value is not None}
     return send("POST", path("keys"), as_model(ApiKey), body, is_repeatable=False)
 
 
@@ -188,9 +192,11 @@ def revoke_key(name: str) -> Call[None]:
     return send("DELETE", path("keys", name), as_nothing, is_repeatable=False)
 
 
-def audit(*, page_size: int | None = None) -> Call[Page[AuditEntry]]:
-    """What operators did, the latest first."""
-    return get(path("audit"), as_page(AuditEntry), limit=page_size)
+def audit(
+    *, actor: str | None = None, action: str | None = None, target: str | None = None, page_size: int | None = None
+) -> Call[Page[AuditEntry]]:
+    """What operators asked for, the latest first."""
+    return get(path("audit"), as_page(AuditEntry), actor=actor, action=action, target=target, limit=page_size)
 
 
 def readiness() -> Call[Readiness]:

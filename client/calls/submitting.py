@@ -3,16 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, Required, TypedDict, TypeVar, Unpack
-from uuid import uuid4
 
-from client.calls.call import Call, as_model, encode, path, send
+from client.calls.call import IDEMPOTENCY_KEY, Call, as_model, encode, fresh_key, path, send
 from client.models import Accepted, Batch, BatchItem
 
 #: Tasks that the server takes in one batch, and the size at which a batch is sent: a quarter of its usual limit.
 MAX_BATCH: Final = 10_000
 _MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
 
-_KEY: Final = "Idempotency-Key"
 _NOTHING: Final[Mapping[str, Any]] = {}
 M = TypeVar("M", Accepted, Batch)
 
@@ -100,7 +98,7 @@ def _submission(where: str, body: Any, model: type[M], key: str | None, as_new: 
         where,
         read if key is not None else lambda response: as_new(read(response)),
         body,
-        headers={_KEY: uuid4().hex if key is None else key},
+        headers=fresh_key() if key is None else {IDEMPOTENCY_KEY: key},
         is_repeatable=True,
     )
 

@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 def create(
     session: Session,
     name: KeyName,
-    scope: Annotated[list[str], typer.Option(help="submit, read or operate; may be repeated.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="submit, read or operate; may be repeated. Default: all three.")
+    ] = None,
     requests_per_minute: Annotated[float | None, typer.Option(help="Its limit; default: that of the server.")] = None,
 ) -> None:
     """Make an API key; it is shown once.
@@ -57,9 +59,16 @@ def revoke(session: Session, name: KeyName, yes: words.Yes = False) -> None:
     session.done(f"key {name} is revoked", revoked=name)
 
 
-def audit(session: Session, limit: words.Limit = 20) -> None:
+def audit(
+    session: Session,
+    actor: Annotated[str | None, typer.Option(help="Only by this key.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this: queue.pause, …")] = None,
+    target: Annotated[str | None, typer.Option(help="Only on this queue, task, schedule, …")] = None,
+    limit: words.Limit = 20,
+) -> None:
     """List what operators did, the latest first."""
-    found = list(islice(session.client.audit(page_size=min(limit, 1000)), limit))
+    asked = session.client.audit(actor=actor, action=action, target=target, page_size=min(limit, 1000))
+    found = list(islice(asked, limit))
     session.show(
         [entry.document() for entry in found],
         lambda: session.output.table(

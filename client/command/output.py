@@ -112,6 +112,8 @@ def _shown(cell: Any) -> str:
             return f"{cell:g}"
         case datetime():
             return f"{cell.astimezone():%Y-%m-%d %H:%M:%S}"
+        case list() if all(isinstance(item, datetime) for item in cell):
+            return ", ".join(map(_shown, cell))
         case dict() | list():
             return clean(json.dumps(cell, ensure_ascii=False, default=str))
     return clean(str(cell))

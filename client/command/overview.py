@@ -1,6 +1,6 @@
 """How it all goes: status, figures, and checks of a deployment."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,7 +9,7 @@ from client.command.queues import state_of
 from client.command.session import Session, command
 
 if TYPE_CHECKING:
-    from client.models import Finding, Queue, Readiness, Worker
+    from client.models import Finding, Queue, Readiness, Stats, Worker
 
 _MARKS = {"ok": "ok  ", "warn": "warn", "bad": "BAD "}
 
@@ -46,8 +46,8 @@ def stats(
 
     Sums of each queue; --json has them per minute.
     """
-    answer = session.client.stats(minutes=minutes).document()
-    session.show(answer, lambda: _print_stats(session, answer))
+    answer = session.client.stats(minutes=minutes)
+    session.show(answer.document(), lambda: _print_stats(session, answer))
 
 
 def verify(
@@ -121,7 +121,7 @@ def _print_status(session: Session, readiness: "Readiness", queues: "list[Queue]
         [
             [
                 worker.id,
-                state_of(stale=worker.stale, stopping=worker.stopping, healthy=worker.healthy),
+                state_of(worker),
                 worker.running,
             ]
             for worker in workers
@@ -129,16 +129,16 @@ def _print_status(session: Session, readiness: "Readiness", queues: "list[Queue]
     )
 
 
-def _print_stats(session: Session, answer: dict[str, Any]) -> None:
-    sums: dict[str, dict[str, float]] = {}
-    for entry in answer["items"]:
-        queue = sums.setdefault(str(entry.get("queue")), {})
-        for what in ("submitted", "succeeded", "failed", "retried"):
-            queue[what] = queue.get(what, 0) + (entry.get(what) or 0)
-    session.output.table(
-        ["queue", "submitted", "succeeded", "failed", "retried"],
-        [[name, *figures.values()] for name, figures in sorted(sums.items())],
-    )
+def _print_stats(session: Session, answer: "Stats") -> None:
+    names = ("submitted", "succeeded", "failed", "retried")
+    sums: dict[str, dict[str, int]] = {}
+    for minute in answer.items:
+        queue = sums.setdefault(minute.queue, dict.fromkeys(names, 0))
+        for name in names:
+            queue[name] += getattr(minute, name)
+    if not answer.available:
+        session.output.note("Redis, which counts, is away: there are no figures")
+    session.output.table(["queue", *names], [[name, *figures.values()] for name, figures in sorted(sums.items())])
 
 
 def _print_findings(session: Session, findings: "list[Finding]") -> None:

@@ -1,12 +1,15 @@
 """What there is: types, queues, workers; and holding them up."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from client.command import words
 from client.command.exits import NOT_FOUND, CommandError
 from client.command.session import Session, command
+
+if TYPE_CHECKING:
+    from client.models import Worker
 
 
 def register(app: typer.Typer) -> None:
@@ -74,13 +77,13 @@ def queues(session: Session) -> None:
 def pause(session: Session, queue: words.QueueName) -> None:
     """Let nothing of a queue start until resumed."""
     answer = session.client.pause_queue(queue)
-    session.show(answer, lambda: session.output.say(f"queue {queue} is paused until: taskmill resume {queue}"))
+    session.show(answer.document(), lambda: session.output.say(f"{queue} is paused until: taskmill resume {queue}"))
 
 
 def resume(session: Session, queue: words.QueueName) -> None:
     """Let a paused queue go on."""
     answer = session.client.resume_queue(queue)
-    session.show(answer, lambda: session.output.say(f"queue {queue} goes on"))
+    session.show(answer.document(), lambda: session.output.say(f"{queue} goes on"))
 
 
 def purge(session: Session, queue: words.QueueName, yes: words.Yes = False) -> None:
@@ -102,7 +105,7 @@ def workers(session: Session) -> None:
                     worker.id,
                     worker.host,
                     worker.pid,
-                    state_of(stale=worker.stale, stopping=worker.stopping, healthy=worker.healthy),
+                    state_of(worker),
                     worker.running,
                     " ".join(f"{name}:{number}" for name, number in worker.queues.items()),
                     worker.since,
@@ -115,18 +118,18 @@ def workers(session: Session) -> None:
 
 
 def drain(session: Session, worker_id: Annotated[str, typer.Argument(metavar="WORKER_ID")]) -> None:
-    """Let a worker finish what it runs, and end."""
+    """Let a worker finish what it runs, and take nothing more.
+
+    It stays, idle, until it is stopped or restarted.
+    """
     answer = session.client.drain_worker(worker_id)
-    session.show(answer, lambda: session.output.say(f"worker {worker_id} takes nothing more and ends"))
+    session.show(answer.document(), lambda: session.output.say(f"worker {worker_id} takes nothing more"))
 
 
-def state_of(*, stale: bool, stopping: bool, healthy: bool) -> str:
+def state_of(worker: "Worker") -> str:
     """How a worker is, in a word."""
-    if stale:
-        return "stale"
-    if stopping:
-        return "stopping"
-    return "ok" if healthy else "unhealthy"
+    words = {"stale": worker.stale, "stopping": worker.stopping, "draining": worker.draining}
+    return next((word for word, is_so in words.items() if is_so), "ok" if worker.healthy else "unhealthy")
 
 
 def confirm(session: Session, question: str, *, yes: bool) -> None:

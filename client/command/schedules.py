@@ -1,12 +1,15 @@
 """`taskmill schedules`: tasks that are submitted by the clock."""
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from client.command import words
 from client.command.queues import confirm
 from client.command.session import Session, command
+
+if TYPE_CHECKING:
+    from client.models import Schedule
 
 Cron = Annotated[str | None, typer.Option(metavar="EXPRESSION", help="'0 3 * * *': five fields, in its time zone.")]
 Every = Annotated[
@@ -46,15 +49,14 @@ def list_(session: Session) -> None:
         [schedule.document() for schedule in found],
         lambda: session.output.table(
             ["name", "type", "when", "time zone", "state", "next", "last"],
-            [_row(schedule.document()) for schedule in found],
+            [_row(schedule) for schedule in found],
         ),
     )
 
 
 def show(session: Session, name: words.ScheduleName) -> None:
     """Show a schedule with its next and its last runs."""
-    found = session.client.schedule(name).document()
-    session.show(found, lambda: session.output.fields(found))
+    _show(session, session.client.schedule(name))
 
 
 def create(
@@ -76,8 +78,7 @@ def create(
     if (cron is None) == (every is None):
         raise typer.BadParameter("say when: --cron or --every")
     fields = _given(cron, every, timezone, payload, queue, catch_up, overlap)
-    made = session.client.create_schedule(name, type, **fields).document()
-    session.show(made, lambda: session.output.fields(made))
+    _show(session, session.client.create_schedule(name, type, **fields))
 
 
 def update(
@@ -94,15 +95,14 @@ def update(
 ) -> None:
     """Change a schedule; what is not named stays."""
     now = session.client.schedule(name).document()
-    kept = {field: now[field] for field in _DEFINITION if now.get(field) is not None}
+    kept = {field: now[field] for field in _DEFINITION if now[field] is not None or field == "payload"}
     given = _given(cron, every, timezone, payload, queue, catch_up, overlap)
     for field, other in (("cron", "every"), ("every", "cron")):
         if field in given:
             kept.pop(other, None)
     fields = {**kept, **given}
     fields["type"] = type or fields["type"]
-    made = session.client.put_schedule(name, **fields).document()
-    session.show(made, lambda: session.output.fields(made))
+    _show(session, session.client.put_schedule(name, **fields))
 
 
 def delete(session: Session, name: words.ScheduleName, yes: words.Yes = False) -> None:
@@ -115,20 +115,24 @@ def delete(session: Session, name: words.ScheduleName, yes: words.Yes = False) -
 def run(session: Session, name: words.ScheduleName) -> None:
     """Submit its task now, besides its ticks."""
     answer = session.client.run_schedule(name)
-    task_id = answer.get("task_id") if isinstance(answer, dict) else None
-    session.show(answer, lambda: session.output.say(f"schedule {name} has run: task {task_id}"))
+    session.show(answer.document(), lambda: session.output.say(f"schedule {name} has run: task {answer.task_id}"))
 
 
 def pause(session: Session, name: words.ScheduleName) -> None:
     """Let its ticks pass until it is resumed."""
     answer = session.client.pause_schedule(name)
-    session.show(answer, lambda: session.output.say(f"schedule {name} is paused"))
+    session.show(answer.document(), lambda: session.output.say(f"schedule {name} is paused"))
 
 
 def resume(session: Session, name: words.ScheduleName) -> None:
     """Let it tick again."""
     answer = session.client.resume_schedule(name)
-    session.show(answer, lambda: session.output.say(f"schedule {name} ticks again"))
+    session.show(answer.document(), lambda: session.output.say(f"schedule {name} ticks again"))
+
+
+def _show(session: Session, schedule: "Schedule") -> None:
+    shown = {**schedule.model_dump(exclude={"last_runs"}), "last_run": _last_run(schedule)}
+    session.show(schedule.document(), lambda: session.output.fields(shown))
 
 
 def _given(
@@ -154,26 +158,20 @@ def _given(
     return given
 
 
-def _row(schedule: dict[str, Any]) -> list[Any]:
-    when = schedule.get("cron") or f"every {schedule.get('every'):g} s"
+def _row(schedule: "Schedule") -> list[Any]:
     return [
-        schedule["name"],
-        schedule["type"],
-        when,
-        schedule.get("timezone"),
-        "paused" if schedule.get("paused") else "on",
-        _first(schedule, "next_runs", "next_run_at", "next_run"),
-        _first(schedule, "last_runs", "last_run_at", "last_run"),
+        schedule.name,
+        schedule.type,
+        schedule.cron or f"every {schedule.every or 0:g} s",
+        schedule.timezone,
+        "paused" if schedule.paused else "on",
+        schedule.next_run_at,
+        _last_run(schedule),
     ]
 
 
-def _first(schedule: dict[str, Any], *names: str) -> Any:
-    for name in names:
-        value = schedule.get(name)
-        if isinstance(value, list):
-            value = value[0] if value else None
-        if isinstance(value, dict):
-            value = value.get("tick") or value.get("at")
-        if value is not None:
-            return value
-    return None
+def _last_run(schedule: "Schedule") -> str | None:
+    if not schedule.last_runs:
+        return None
+    last = schedule.last_runs[0]
+    return f"{last.tick.astimezone():%Y-%m-%d %H:%M:%S} {last.status or last.outcome}"
