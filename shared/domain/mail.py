@@ -17,7 +17,8 @@ LINE_PATTERN: Final = rf"^{_LINE}*$"
 MAILBOX_PATTERN: Final = (
     rf"^({_ADDRESS}|[^\u0000-\u001f\u007f-\u009f\u2028\u2029<>]{{1,200}} <{_ADDRESS}>)$"
 )
-#: Characters of a mailbox: an address has at most 254 of them.
+#: Characters of an address, as RFC 5321 has it, and of a mailbox.
+_MAX_ADDRESS_CHARS: Final = 254
 MAX_MAILBOX_CHARS: Final = 460
 
 Tls = Literal["from_start", "required", "when_offered", "off"]
@@ -57,7 +58,10 @@ def parse_mailbox(text: str) -> Mailbox:
     if len(text) > MAX_MAILBOX_CHARS or not re.fullmatch(MAILBOX_PATTERN, text) or text.endswith("\n"):
         raise ValueError("must be an address like ada@example.org or Ada Lovelace <ada@example.org>")
     name, bracket, address = text.rpartition(" <")
-    return Mailbox(name.strip().strip('"'), address[:-1]) if bracket else Mailbox("", text)
+    mailbox = Mailbox(name.strip().strip('"'), address[:-1]) if bracket else Mailbox("", text)
+    if len(mailbox.address) > _MAX_ADDRESS_CHARS:
+        raise ValueError(f"must have an address of at most {_MAX_ADDRESS_CHARS} characters")
+    return mailbox
 
 
 def parse_mail_server(url: str) -> MailServer:

@@ -98,7 +98,8 @@ def moved_from(rows: Iterable[Row[Any]]) -> Moved:
     """The records and rings of rows that came from `SELECT_MOVED` or `SELECT_MOVED_AND_CALLED`."""
     moved = Moved()
     for row in rows:
-        outbox_id, callback_id, task = row[0], row[1], task_from(row[2:])
+        outbox_id, callback_id, *fields = tuple[Any, ...](row)
+        task = task_from(fields)
         moved.tasks.append(task)
         if callback_id is not None:
             moved.rings.append(Ring(outbox_id, callback_id, 1, SYSTEM_QUEUE, "normal"))
