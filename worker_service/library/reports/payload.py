@@ -34,6 +34,7 @@ class HeavyReport(BaseModel):
     source: Annotated[str, Field(pattern=_SOURCE)] = Field(
         default_factory=str,
         description="Instead of `rows`: the id or the href of an artifact, a CSV file in UTF-8 with a header",
+        examples=["/artifacts/01990000-0000-7000-8000-000000000000"],
     )
     delimiter: Literal["auto", ",", ";", "\t", "|"] = Field(
         "auto", description="What separates the cells of `source`; `auto`: what its header has most of"
