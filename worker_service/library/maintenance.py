@@ -6,8 +6,10 @@ from dataclasses import asdict
 from pydantic import BaseModel, Field
 
 from shared.domain.task_type import SYSTEM_QUEUE
+from shared.errors import ArtifactsUnavailableError
 from worker_service import TaskContext, task
 from worker_service.forgetting import forget_old
+from worker_service.orphans import sweep_orphans
 
 
 class Age(BaseModel):
@@ -25,6 +27,7 @@ class Cleaned(BaseModel):
     schedule_runs: int = 0
     audit_entries: int = 0
     lost_workers: int = 0
+    orphaned_files: int | None = Field(None, description="Files without a record; null: the store was not there")
 
 
 @task("maintenance.cleanup", queue=SYSTEM_QUEUE, timeout=3600, example={"older_than_days": 7})
@@ -40,4 +43,12 @@ async def cleanup(payload: Age, ctx: TaskContext) -> Cleaned:
         counts.update(asdict(forgotten))
         may_be_more = forgotten.may_be_more
         await ctx.progress(counts.total(), None, "deleting")
-    return Cleaned(**counts)
+    return Cleaned(**counts, orphaned_files=await _sweep(ctx))
+
+
+async def _sweep(ctx: TaskContext) -> int | None:
+    try:
+        return await sweep_orphans(ctx.system.artifacts, ctx.system.store)
+    except ArtifactsUnavailableError as error:  # the next clean-up finds them
+        ctx.log.warning("orphans_left", reason=str(error))
+        return None
