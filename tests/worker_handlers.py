@@ -251,6 +251,22 @@ def says_in_thread(payload: Any, ctx: TaskContext) -> None:
     ctx.log.info("said", number=payload)
 
 
+@task("probe.says_in_process", cpu=True)
+def says_in_process(payload: int, ctx: TaskContext) -> None:
+    """Write so many lines in a process, the last just before the end."""
+    for number in range(payload):
+        ctx.log.warning("said", number=number, odd=object)
+
+
+@task("probe.says_and_waits", max_attempts=1)
+async def says_and_waits(payload: Any, ctx: TaskContext) -> None:
+    """Write a line, report progress, and wait to be released."""
+    ctx.log.info("said", number=payload)
+    await ctx.progress(1, 4, "waiting")
+    while not released.is_set():  # noqa: ASYNC110 - a flag for threads too
+        await asyncio.sleep(0.01)
+
+
 @task("probe.progress")
 async def progress(payload: Any, ctx: TaskContext) -> None:
     """Report up to 100 % and end at once."""
@@ -317,3 +333,19 @@ def _files_blocking(payload: Files, ctx: TaskContext) -> dict[str, Any]:
     if payload.fails:
         raise Permanent("failed on purpose")
     return _noted(ctx, fetched)
+
+
+@task("probe.same_name", max_attempts=1)
+async def same_name(payload: Any, ctx: TaskContext) -> None:
+    """Keep two files of one name, the first of which takes longer to store."""
+    ctx.artifact("report.csv", b"x" * 3_000_000)
+    ctx.artifact("report.csv", b"two")
+
+
+@task("probe.litters_and_hangs", max_attempts=1, cpu=True)
+def litters_and_hangs(payload: Any, ctx: TaskContext) -> None:
+    """Say where the folder is, fill it, and never end."""
+    ctx.progress(1, message=str(ctx.scratch))
+    while True:
+        (ctx.scratch / f"{time.monotonic_ns()}").write_text("litter")
+        time.sleep(0.01)

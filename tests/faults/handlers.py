@@ -84,3 +84,25 @@ async def trail_fail(payload: Times, ctx: TaskContext) -> int:
         raise RuntimeError("failed on purpose")
     _note("end", ctx)
     return ctx.attempt
+
+
+@task("trail.file", max_attempts=10, retry=_QUICK)
+async def trail_file(payload: Work, ctx: TaskContext) -> int:
+    """Keep a file, leave another in the folder of the attempt, and only then begin to sleep."""
+    await ctx.artifact("report.txt", f"attempt {ctx.attempt}".encode())
+    (ctx.scratch / "left.txt").write_text("left")
+    _note("start", ctx)
+    await asyncio.sleep(_seconds(payload, ctx))
+    _note("end", ctx)
+    return ctx.attempt
+
+
+@task("trail.file_process", max_attempts=10, retry=_QUICK, cpu=True)
+def trail_file_process(payload: Work, ctx: TaskContext) -> int:
+    """The same in a process of the pool."""
+    ctx.artifact("report.txt", f"attempt {ctx.attempt}".encode())
+    (ctx.scratch / "left.txt").write_text("left")
+    _note("start", ctx)
+    time.sleep(_seconds(payload, ctx))
+    _note("end", ctx)
+    return ctx.attempt

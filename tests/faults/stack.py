@@ -53,6 +53,7 @@ class Stack:
         self.apis: list[ServiceProcess] = []
         self.accepted: list[str] = []
         self.returns_attempts = False
+        self.artifacts_url = (folder / "artifacts").as_uri()
         self._folder = folder
         self._finals: dict[str, str] = {}
         self._versions: dict[str, int] = {}
@@ -77,6 +78,7 @@ class Stack:
             "RABBITMQ_URL": self.servers.rabbitmq_url,
             "REDIS_URL": self.servers.redis_url,
             "TRAIL": str(self.trail),
+            "ARTIFACTS_URL": self.artifacts_url,
             **QUICK,
             **changes,
         }

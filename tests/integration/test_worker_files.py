@@ -1,18 +1,22 @@
 """The files of tasks: made, fetched and kept by handlers of every kind."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
 import pytest
+from PIL import Image
 
 from shared.artifacts import ArtifactStore
-from shared.domain.artifact import Artifact
+from shared.domain.artifact import Artifact, InTask
 from shared.domain.task import TaskRecord
 from shared.ids import new_task_id
 from tests.builders import eventually
+from tests.slow_tesseract import SlowTesseract
 from tests.workers import Neighbours, Worker, run_worker
+from worker_service.registry import import_task_modules
 
 KINDS: Final = ("loop", "thread", "process")
 TYPES: Final = {
@@ -41,6 +45,13 @@ async def content(neighbours: Neighbours, artifact: Artifact) -> bytes:
     return b"".join([chunk async for chunk in chunks])
 
 
+async def disappears(folder: Path) -> None:
+    async def is_gone() -> bool:
+        return not folder.exists()  # noqa: ASYNC240 - the tests' own loop
+
+    await eventually(is_gone)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_files_are_shown_once_the_task_is_done_and_the_folder_is_gone(
     neighbours: Neighbours, kind: str
@@ -60,11 +71,7 @@ async def test_files_are_shown_once_the_task_is_done_and_the_folder_is_gone(
             },
         ]  # fmt: skip
         scratch = Path(json.loads(task.result or "")["scratch"])
-
-        async def is_gone() -> bool:
-            return not scratch.exists()
-
-        await eventually(is_gone)
+        await disappears(scratch)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,3 +113,88 @@ async def test_what_is_not_there_is_a_permanent_error_that_names_it(
         failure = json.loads(task.error or "")
         assert failure["kind"] == "permanent"
         assert source in failure["message"]
+
+
+# What goes wrong ......................................................................
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_attempt_that_fails_keeps_what_it_made(neighbours: Neighbours, kind: str) -> None:
+    async with run_worker(neighbours) as worker:
+        task = await done(worker, kind, make={"trace.log": "x"}, fails=True)
+
+        assert task.status == "failed"
+        assert [file["name"] for file in shown(task)] == ["trace.log"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_store_that_is_away_fails_the_attempt_whether_it_was_awaited_or_not(
+    module_database_url: str, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    neighbours = Neighbours(module_database_url, artifacts=ArtifactStore((tmp_path / "file/x").as_uri()))
+    async with run_worker(neighbours) as worker:
+        task = await done(worker, kind, make={"report.csv": "x"})
+
+        assert task.status == "failed"
+        assert json.loads(task.error or "")["kind"] == "ArtifactsUnavailableError"
+        assert shown(task) == []
+
+
+async def test_the_later_of_two_files_of_one_name_wins_and_the_earlier_is_gone(
+    neighbours: Neighbours,
+) -> None:
+    async with run_worker(neighbours) as worker:
+        task = await worker.final(await worker.submit("probe.same_name"))
+
+        assert [(file["name"], file["size"]) for file in shown(task)] == [("report.csv", 3)]
+        found = await worker.store.artifacts.find(InTask(task.id, "report.csv"))
+        assert await content(neighbours, found) == b"two"
+        stored = [entry.key async for page in neighbours.artifacts.stored() for entry in page]
+        assert [key for key in stored if str(task.id) in key] == [found.key]
+
+
+async def test_the_folder_of_a_process_that_was_killed_is_removed(neighbours: Neighbours) -> None:
+    async with run_worker(neighbours) as worker:
+        task_id = await worker.submit("probe.litters_and_hangs", timeout_s=1.0)
+        task = await worker.final(task_id)
+        folder = Path(json.loads(task.progress or "")["message"])
+
+        assert json.loads(task.error or "")["kind"] == "timeout"
+        await disappears(folder)
+
+
+# Tesseract ............................................................................
+
+
+@pytest.mark.parametrize("end", ["cancel", "timeout"])
+async def test_no_tesseract_outlives_its_attempt(
+    neighbours: Neighbours, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    tesseract = SlowTesseract(tmp_path)
+    monkeypatch.setenv("PATH", tesseract.path)
+    picture = io.BytesIO()
+    Image.new("L", (50, 50), 255).save(picture, "PNG")
+    upload = Artifact(id=new_task_id(), name="page.png", media_type="image/png", size_bytes=5)
+    neighbours.artifacts.save(upload.key, picture.getvalue())
+    documents = "worker_service.library.documents"
+    import_task_modules([documents])
+    async with run_worker(neighbours, modules=[documents]) as worker:
+        await worker.store.artifacts.add_upload(upload)
+        # The time limit counts from the start of the process, which takes a while to be ready.
+        timeout_s = 8.0 if end == "timeout" else 60.0
+        task_id = await worker.submit("documents.ocr", json.dumps({"source": upload.href}), timeout_s=timeout_s)
+
+        async def has_begun() -> bool:
+            return bool(tesseract.started())
+
+        await eventually(has_begun, within_s=30)
+        if end == "cancel":
+            await worker.cancel(task_id)
+        task = await worker.reaches(task_id, lambda status: status in ("cancelled", "retrying"))
+
+        async def has_ended() -> bool:
+            return not tesseract.living()
+
+        await eventually(has_ended)
+        assert task.status == ("cancelled" if end == "cancel" else "retrying"), task.error

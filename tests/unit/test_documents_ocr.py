@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +162,8 @@ def test_a_pdf_that_is_cut_off_or_broken_is_read_or_refused_but_never_anything_e
     whole = pdf(page("First page"))
     for position in range(20, len(whole), len(whole) // 8):
         for broken in (whole[:position], whole[:position] + os.urandom(16) + whole[position + 16 :]):
-            try:
-                read(broken, max_pages=1)
-            except Permanent as error:
-                assert "letter.pdf" in str(error)
+            with suppress(Permanent):  # anything else ends the test
+                assert read(broken, max_pages=1).result["pages_in_source"] == 1
 
 
 def test_the_result_fits_its_schema() -> None:
