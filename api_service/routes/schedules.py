@@ -1,8 +1,9 @@
 """Schedules: what is submitted again and again, and when."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel
 
 from api_service.auditing import AuditDep
 from api_service.dependencies import ServicesDep, api_of, json_body, request_facts
@@ -10,7 +11,13 @@ from api_service.paging import ListQuery, Page
 from api_service.schedule_views import ScheduleRunAcceptedView, ScheduleView, view_of, views_of
 from api_service.scheduling import require_runnable, run_now
 from api_service.services import Services
-from shared.accepting.scheduling import is_schedule_name, read_new_schedule, read_replacement
+from shared.accepting.scheduling import (
+    NewSchedule,
+    ScheduleReplacement,
+    is_schedule_name,
+    read_new_schedule,
+    read_replacement,
+)
 from shared.domain.schedule import Schedule
 from shared.domain.status import TaskStatus
 from shared.errors import InvalidInputError, ScheduleNotFoundError
@@ -18,6 +25,18 @@ from shared.errors import InvalidInputError, ScheduleNotFoundError
 router: Final = APIRouter(tags=["schedules"])
 
 _JSON: Final = "application/json"
+
+
+def _body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """What Swagger UI shows of a body that the route reads by itself."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs")  # they stand in the answers too
+    return {"requestBody": {"required": True, "content": {_JSON: {"schema": schema, "example": example}}}}
+
+
+_EXAMPLE: Final = {"cron": "30 6 * * MON-FRI", "timezone": "Europe/Berlin", "type": "demo.echo", "payload": {"n": 1}}
+_NEW: Final = _body(NewSchedule, {"name": "workdays", **_EXAMPLE})
+_REPLACEMENT: Final = _body(ScheduleReplacement, _EXAMPLE)
 
 
 class ScheduleListQuery(ListQuery):
@@ -47,7 +66,7 @@ async def list_schedules(services: ServicesDep, query: Annotated[ScheduleListQue
     return Page(items=await views_of(services, shown), next=cursor)
 
 
-@router.post("/schedules", status_code=201, responses={201: {"model": ScheduleView}})
+@router.post("/schedules", status_code=201, responses={201: {"model": ScheduleView}}, openapi_extra=_NEW)
 async def create_schedule(request: Request, services: ServicesDep, audit: AuditDep) -> Response:
     """Create a schedule. Its first run is at its first tick from now on."""
     definition = read_new_schedule(await json_body(request))
@@ -63,7 +82,11 @@ async def get_schedule(services: ServicesDep, name: Name) -> ScheduleView:
     return await view_of(services, await services.store.schedules.get(name))
 
 
-@router.put("/schedules/{name}", responses={200: {"model": ScheduleView}, 201: {"model": ScheduleView}})
+@router.put(
+    "/schedules/{name}",
+    responses={200: {"model": ScheduleView}, 201: {"model": ScheduleView}},
+    openapi_extra=_REPLACEMENT,
+)
 async def put_schedule(request: Request, services: ServicesDep, name: str, audit: AuditDep) -> Response:
     """Replace a schedule (200), or create it (201). One that is paused stays so."""
     definition = read_replacement(await json_body(request), name)
