@@ -107,7 +107,9 @@ def test_long_cells_are_cut_with_an_ellipsis() -> None:
     assert "end" in text
 
 
-@pytest.mark.parametrize("text", ["Grüße", "Ελλάδα", "Привет", "日本語", "中文", "한국어", "€ 5", "e\u0301"])
+@pytest.mark.parametrize(
+    "text", ["Grüße", "Ελλάδα", "Привет", "日本語", "中文", "한국어", "€ 5", "e\u0301", "שלום עולם"]
+)
 def test_scripts_of_the_world_can_be_read_in_a_pdf(text: str) -> None:
     words = pdf_of(make("pdf", [{"a": text}], title=text)).pages[-1].extract_text()
 

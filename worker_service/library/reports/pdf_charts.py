@@ -12,6 +12,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from worker_service.library.reports.kinds import shown
 from worker_service.library.reports.pdf_layout import MARGIN, Layout
+from worker_service.library.reports.pdf_script import placed
 from worker_service.library.reports.pdf_text import BOLD, PLAIN, face
 from worker_service.library.reports.profile import BARS, Column, Profile
 
@@ -46,7 +47,7 @@ def draw_charts(canvas: Canvas, profile: Profile, layout: Layout) -> None:
 def _heading(column: Column, profile: Profile, width: float, y: float) -> Any:
     font = face(BOLD)
     points = "" if profile.rows <= BARS else f" (means of {column.curve.rows_a_point:,} rows)"
-    text = font.cut(font.clean(column.name), 8, width - 110) + points
+    text = placed(font.cut(font.clean(column.name), 8, width - 110)) + points
     return String(4, y, text, fontName=BOLD, fontSize=8, fillColor=_INK)
 
 
@@ -56,7 +57,7 @@ def _bars(column: Column, profile: Profile) -> Any:
     chart.data = [[0.0 if height is None else height for height in heights]]
     chart.valueAxis.valueMin, chart.valueAxis.valueMax = _range([0.0, *heights])
     font = face(PLAIN)
-    names = [font.cut(font.clean(label[:80]), _SIZE, 60) for label in profile.labels()]
+    names = [placed(font.cut(font.clean(label[:80]), _SIZE, 60)) for label in profile.labels()]
     chart.categoryAxis.categoryNames = names
     chart.categoryAxis.labels.angle = 30
     chart.categoryAxis.labels.boxAnchor = "ne"

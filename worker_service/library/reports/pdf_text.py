@@ -13,6 +13,8 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfbase.ttfonts import TTFont
 
+from worker_service.library.reports.pdf_script import joined, placed
+
 PLAIN: Final = "DejaVuSans"
 BOLD: Final = "DejaVuSans-Bold"
 
@@ -62,11 +64,12 @@ class Face:
         """The text on one line, of characters that can be drawn."""
         if text.isascii() and text.isprintable():
             return text
-        return "".join(map(self._drawable, unicodedata.normalize("NFC", text)))
+        return "".join(map(self._drawable, joined(unicodedata.normalize("NFC", text))))
 
     def write(self, page: Any, x: float, y: float, text: str, size: float) -> None:
         """Write a clean text into a text object of reportlab."""
         page.setTextOrigin(x, y)
+        text = placed(text)
         if text.isascii() or not _EAST_ASIAN.search(text):
             page.textOut(text)
             return
