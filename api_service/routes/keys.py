@@ -1,7 +1,7 @@
 """API keys: make one, list them, revoke one."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -99,7 +99,7 @@ async def create_key(
     wanted = _read(await json_body(request))
     if any(wanted.name == given.name for given in keyring.given):
         raise KeyNameTakenError(wanted.name)
-    scopes = sorted(Scope(word) for word in set(wanted.scopes))
+    scopes = _in_order(wanted.scopes)
     await audit.note("key.create", target=wanted.name, scopes=scopes, requests_per_minute=wanted.requests_per_minute)
     secret = new_key()
     key = ApiKey(wanted.name, digest_of(secret.encode()), frozenset(scopes), wanted.requests_per_minute)
@@ -122,7 +122,7 @@ async def list_keys(services: ServicesDep, keyring: KeyringDep) -> Page[KeyView]
     stored = [
         KeyView(
             name=key.name,
-            scopes=[scope for scope in Scope if scope in key.scopes],
+            scopes=_in_order(key.scopes),
             requests_per_minute=key.requests_per_minute,
             source="database",
             created_at=key.created_at,
@@ -154,10 +154,14 @@ async def _take_effect(keyring: Keyring) -> None:
         await keyring.refresh()
 
 
+def _in_order(scopes: Collection[str]) -> list[Scope]:
+    return [scope for scope in Scope if scope in scopes]
+
+
 def _given_view(key: ApiKey) -> KeyView:
     return KeyView(
         name=key.name,
-        scopes=sorted(key.scopes),
+        scopes=_in_order(key.scopes),
         requests_per_minute=key.requests_per_minute,
         source="environment",
         created_at=None,

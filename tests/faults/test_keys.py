@@ -7,7 +7,7 @@ import httpx
 from tests.faults.stack import Stack
 
 OPS = "ops-key-0123456789"
-GIVEN = {"API_KEYS": f"ops:{OPS}"}
+GIVEN = f"ops:{OPS}"
 #: Seconds until PostgreSQL's return must have been noticed.
 BACK_WITHIN_S = 30.0
 
@@ -28,12 +28,12 @@ async def status_of(stack: Stack, url: str, path: str, key: str | None = None) -
 
 
 async def test_a_key_that_was_given_out_opens_after_the_api_was_killed(stack: Stack) -> None:
-    await stack.start(workers=0, **GIVEN)
+    await stack.start(workers=0, API_KEYS=GIVEN)
     [api] = stack.apis
 
     key = await make_key(stack, "shop")
     api.kill()
-    await stack.start_api(**GIVEN)
+    await stack.start_api(API_KEYS=GIVEN)
 
     assert await status_of(stack, stack.url, "/tasks", key) == 200
     trail = (await stack.client.get(f"{stack.url}/audit", headers=bearing(key))).json()["items"]
@@ -41,7 +41,7 @@ async def test_a_key_that_was_given_out_opens_after_the_api_was_killed(stack: St
 
 
 async def test_while_postgresql_is_away_known_keys_open_and_of_others_nobody_can_tell(stack: Stack) -> None:
-    await stack.start(apis=2, workers=0, **GIVEN)
+    await stack.start(apis=2, workers=0, API_KEYS=GIVEN)
     urls = {stack.url, stack.url}
     key = await make_key(stack, "shop")
     revoked = await make_key(stack, "gone")

@@ -13,13 +13,13 @@ from tests.workers import Neighbours, run_worker
 async def test_a_handler_submits_a_task_that_runs_and_knows_its_parent(database_url: str, parent_type: str) -> None:
     async with run_worker(Neighbours(database_url)) as worker:
         payload = {"type": "probe.echo", "payload": {"n": 7}, "options": {"tags": ["child"], "priority": "high"}}
-        parent_id = await worker.submit(parent_type, json.dumps(payload), request_id="request-1")
+        parent_id = await worker.submit(parent_type, json.dumps(payload), request_id="request-1", submitted_by="shop")
 
         parent = await worker.final(parent_id)
         child = await worker.final(UUID(json.loads(parent.result or "null")))
 
     assert (child.status, child.result) == ("succeeded", '{"n":7}')
-    assert (child.parent_id, child.request_id) == (parent_id, "request-1")
+    assert (child.parent_id, child.request_id, child.submitted_by) == (parent_id, "request-1", "shop")
     assert (child.tags, child.priority) == (["child"], "high")
 
 

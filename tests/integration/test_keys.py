@@ -10,14 +10,17 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.routing import BaseRoute, Mount
 from structlog.testing import capture_logs
 
 from api_service import keyring
+from api_service.auditing import _auditor
 from api_service.auth import Access
-from shared.domain.access import parse_keys
+from api_service.scopes import scopes_for
+from shared.domain.access import Scope, parse_keys
 from shared.errors import DatabaseUnavailableError
 from tests.api import ApiUnderTest, open_api, pointers
 from tests.builders import empty, execute, open_store
@@ -91,6 +94,13 @@ def routes_of(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, str]]:
             path = re.sub(r"\{[^}]*\}", str(uuid4()), getattr(route, "path", ""))
             for method in getattr(route, "methods", None) or {"WS"}:
                 yield method, path
+
+
+def api_routes(routes: Sequence[BaseRoute]) -> Iterator[APIRoute]:
+    for route in routes:
+        yield from api_routes(getattr(getattr(route, "original_router", None), "routes", ()))
+        if isinstance(route, APIRoute):
+            yield route
 
 
 async def open_socket(api: ApiUnderTest, path: str, **fields: Any) -> list[dict[str, Any]]:
@@ -222,6 +232,18 @@ async def test_a_key_opens_what_its_scopes_say(api: ApiUnderTest, method: str, p
         assert answer.status_code != 401
 
 
+async def test_what_an_operator_does_is_written_down(api: ApiUnderTest) -> None:
+    silent = [
+        (method, route.path)
+        for route in api_routes(api.app.routes)
+        for method in route.methods - {"GET", "HEAD"}
+        if Scope.OPERATE in scopes_for(method, route.path)
+        if _auditor not in {dependency.call for dependency in route.dependant.dependencies}
+    ]
+
+    assert silent == []
+
+
 async def test_who_lacks_a_scope_is_told_which(api: ApiUnderTest) -> None:
     answer = await api.client.post("/tasks", json={"type": "demo.echo"}, headers=bearing(READER))
     either = await api.client.delete(f"/tasks/{uuid4()}", headers=bearing(READER))
@@ -263,7 +285,7 @@ async def test_the_list_tells_everything_but_the_keys(api: ApiUnderTest) -> None
     assert list(shown) == ["admin", "sender", "reader", "operator", "ci"]
     assert shown["admin"] == {
         "name": "admin",
-        "scopes": ["operate", "read", "submit"],
+        "scopes": ["submit", "read", "operate"],
         "requests_per_minute": None,
         "source": "environment",
         "created_at": None,
