@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar
@@ -139,11 +139,11 @@ class AsyncTaskmill:
 
     # Events .........................................................................
 
-    def watch(self, task_id: str) -> AsyncIterator[Event]:
+    def watch(self, task_id: str) -> AsyncGenerator[Event, None]:
         """What happens to a task, until it is final; taken up again where the connection broke off."""
         return self._watch(calls.task_events(task_id))
 
-    def watch_all(self, *, queue: str | None = None, type: str | None = None) -> AsyncIterator[Event]:
+    def watch_all(self, *, queue: str | None = None, type: str | None = None) -> AsyncGenerator[Event, None]:
         """What happens to all tasks from now on, without an end."""
         return self._watch(calls.all_events(queue=queue, type=type))
 
@@ -265,7 +265,7 @@ class AsyncTaskmill:
         except httpx.RequestError as fault:
             raise lost(fault, call) from fault
 
-    async def _watch(self, call: Call[None]) -> AsyncIterator[Event]:
+    async def _watch(self, call: Call[None]) -> AsyncGenerator[Event, None]:
         watch = Watch(call, self._retrying)
         while not watch.is_over:
             try:

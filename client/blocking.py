@@ -1,7 +1,7 @@
 """The client for programs without an event loop."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Concatenate, Final, ParamSpec, Self, TypeVar
@@ -137,11 +137,11 @@ class Taskmill:
 
     # Events .........................................................................
 
-    def watch(self, task_id: str) -> Iterator[Event]:
+    def watch(self, task_id: str) -> Generator[Event, None, None]:
         """What happens to a task, until it is final; taken up again where the connection broke off."""
         return self._watch(calls.task_events(task_id))
 
-    def watch_all(self, *, queue: str | None = None, type: str | None = None) -> Iterator[Event]:
+    def watch_all(self, *, queue: str | None = None, type: str | None = None) -> Generator[Event, None, None]:
         """What happens to all tasks from now on, without an end."""
         return self._watch(calls.all_events(queue=queue, type=type))
 
@@ -258,7 +258,7 @@ class Taskmill:
         except httpx.RequestError as fault:
             raise lost(fault, call) from fault
 
-    def _watch(self, call: Call[None]) -> Iterator[Event]:
+    def _watch(self, call: Call[None]) -> Generator[Event, None, None]:
         watch = Watch(call, self._retrying)
         while not watch.is_over:
             try:

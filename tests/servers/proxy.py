@@ -35,6 +35,8 @@ class Proxy:
         self.url = target._replace(netloc=f"{user}{at}{LOOPBACK}:{self._port}").geturl()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
         self._listener: asyncio.Server | None = None
         self._lines: set[asyncio.Task[None]] = set()
 
@@ -53,9 +55,14 @@ class Proxy:
         """Keep connections open and accept new ones, but pass nothing on."""
         self._flowing.clear()
 
+    def mute(self) -> None:
+        """Pass on what the client sends, but nothing of what the server answers."""
+        self._answering.clear()
+
     async def heal(self) -> None:
         """Work again; what was held back while it hung is passed on."""
         self._flowing.set()
+        self._answering.set()
         if self._listener is None:
             self._listener = await asyncio.start_server(self._accept, LOOPBACK, self._port)
 
@@ -81,16 +88,19 @@ class Proxy:
             from_server, to_server = await asyncio.open_connection(self._host, self._server_port)
             try:
                 async with asyncio.TaskGroup() as both_ways:
-                    both_ways.create_task(self._pass_on(reader, to_server))
-                    both_ways.create_task(self._pass_on(from_server, writer))
+                    both_ways.create_task(self._pass_on(reader, to_server, self._flowing))
+                    both_ways.create_task(self._pass_on(from_server, writer, self._flowing, self._answering))
             finally:
                 to_server.close()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *open_: asyncio.Event
+    ) -> None:
         try:
             with suppress(OSError):
                 while chunk := await reader.read(_CHUNK_BYTES):
-                    await self._flowing.wait()
+                    for event in open_:
+                        await event.wait()
                     writer.write(chunk)
                     await writer.drain()
         finally:

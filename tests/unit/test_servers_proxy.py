@@ -115,6 +115,20 @@ async def test_a_hanging_line_is_silent_until_healed(proxy: Proxy, connect: Conn
     assert await asyncio.gather(*answers) == [b"one", b"two"]
 
 
+async def test_a_mute_line_passes_on_what_the_client_says_and_no_answer(proxy: Proxy, connect: Connect) -> None:
+    client = await connect()
+    await client.say(b"hello")
+
+    proxy.mute()
+    client.writer.write(b"one")
+    answer = asyncio.create_task(client.hear())
+    answered, _ = await asyncio.wait([answer], timeout=0.1)
+    assert not answered
+
+    await proxy.heal()
+    assert await answer == b"one"
+
+
 async def test_a_line_can_be_cut_the_moment_it_is_there(proxy: Proxy, connect: Connect) -> None:
     client = await connect()
 
