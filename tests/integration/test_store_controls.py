@@ -5,8 +5,10 @@ from uuid import UUID
 
 import pytest
 
+from shared.broker.base import Message
 from shared.broker.memory import MemoryBroker
 from shared.domain.callback import DELIVER_TYPE
+from shared.domain.message import Due
 from shared.domain.status import WAITING, TaskStatus
 from shared.domain.task import UniqueKey
 from shared.errors import IllegalMoveError, QueueNotFoundError, WorkerNotFoundError
@@ -33,6 +35,7 @@ from tests.builders import (
     scheduled,
     status_of,
 )
+from worker_service.loops.reconcile import Reconcile
 
 # Pausing ..............................................................................
 
@@ -150,6 +153,20 @@ async def test_what_a_process_left_undone_when_it_died_is_known(store: Store, pu
     assert await store.queues.resume("default") == left  # who asks again does it again
     await ring_resumed(store, publisher, left)
     assert await store.queues.resume("default") is None
+
+
+async def test_a_worker_finishes_what_was_left_undone_whatever_waits_at_the_broker(
+    store: Store, publisher: Publisher
+) -> None:
+    refused, broker = await queued(store), MemoryBroker()
+    await store.queues.pause("default")
+    await store.queues.resume("default")  # and the process dies
+    await broker.publish([Message("default", "normal", (Due(new_task_id(), 1),))])
+
+    await Reconcile(store, broker, publisher, older_than_s=0, interval_s=1).run_once()
+
+    assert await doorbells(store) == [(refused, 1)]
+    assert await store.queues.resumed(older_than_s=0) == []
 
 
 async def test_a_pause_takes_back_what_a_resumption_left_undone(store: Store, publisher: Publisher) -> None:
