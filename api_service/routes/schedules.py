@@ -104,13 +104,22 @@ async def delete_schedule(services: ServicesDep, name: Name, audit: AuditDep) ->
     return Response(status_code=204)
 
 
-@router.post("/schedules/{name}/run", status_code=202, responses={202: {"model": ScheduleRunAcceptedView}})
+@router.post(
+    "/schedules/{name}/run",
+    status_code=202,
+    responses={202: {"model": ScheduleRunAcceptedView}, 200: {"model": ScheduleRunAcceptedView}},
+)
 async def run_schedule(request: Request, services: ServicesDep, name: Name, audit: AuditDep) -> Response:
-    """Submit its task now, paused or not. Its ticks stay what they are."""
+    """Submit its task now, paused or not. Its ticks stay what they are.
+
+    With an `Idempotency-Key`, a repeat within 24 hours is answered 200 with the first task.
+    """
+    facts = request_facts(request, None)
     await audit.note("schedule.run", target=name)
-    accepted = await run_now(services, name, request_facts(request, None))
+    accepted = await run_now(services, name, facts)
     view = ScheduleRunAcceptedView(task_id=accepted.task_id, schedule=name, status=TaskStatus(accepted.status))
-    return Response(view.model_dump_json(), 202, {"Location": f"/tasks/{accepted.task_id}"}, _JSON)
+    status = 200 if accepted.duplicate else 202
+    return Response(view.model_dump_json(), status, {"Location": f"/tasks/{accepted.task_id}"}, _JSON)
 
 
 @router.post("/schedules/{name}/pause")

@@ -3,18 +3,19 @@
 PostgreSQL's clock alone says what is due, so that the clocks of the hosts don't matter.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.domain.schedule import Schedule, ScheduleRun, Settlement
+from shared.domain.schedule import PlannedRun, RunOutcome, Schedule, ScheduleRun, Settlement
 from shared.domain.status import FINAL
+from shared.domain.task import Accepted, NewTask
 from shared.domain.task_type import TaskTypeInfo
 from shared.models import sql_list
 from shared.store.database import Database
@@ -51,15 +52,18 @@ class Held:
         ]
         tasks = [(name, run.task) for name, run in runs if run.task is not None]
         born = await accept_with(self._connection, [task for _, task in tasks])
-        last = {name: task.id for name, task in tasks}
-        await self._connection.execute(
-            _MOVE_ON,
-            {
-                "names": [each.schedule for each in settlements],
-                "nexts": [each.next_run_at for each in settlements],
-                "tasks": [last.get(each.schedule) for each in settlements],
-            },
-        )
+        await self._move_on(settlements, {name: task.id for name, task in tasks})
+        return born
+
+    async def run_now(self, schedule: Schedule, task: NewTask) -> Born:
+        """Store a task beside the ticks of a schedule; nothing is done where its key stands for a task already."""
+        born = await accept_with(self._connection, [task])
+        [answer] = born.answers
+        if isinstance(answer, Accepted) and not answer.duplicate:
+            tick = self.now
+            while not await self._write_runs([_manual(schedule, tick, task)]):
+                tick += timedelta(microseconds=1)  # another run has this very moment
+            await self._move_on([_manual(schedule, tick, task)], {schedule.name: task.id})
         return born
 
     async def _write_runs(self, settlements: Sequence[Settlement]) -> set[tuple[str, datetime]]:
@@ -75,6 +79,20 @@ class Held:
             },
         )
         return {(row.schedule, row.tick) for row in rows}
+
+    async def _move_on(self, settlements: Sequence[Settlement], last_tasks: Mapping[str, UUID]) -> None:
+        await self._connection.execute(
+            _MOVE_ON,
+            {
+                "names": [each.schedule for each in settlements],
+                "nexts": [each.next_run_at for each in settlements],
+                "tasks": [last_tasks.get(each.schedule) for each in settlements],
+            },
+        )
+
+
+def _manual(schedule: Schedule, tick: datetime, task: NewTask) -> Settlement:
+    return Settlement(schedule.name, [PlannedRun(tick, RunOutcome.MANUAL, task)], schedule.next_run_at)
 
 
 class ScheduleRuns:

@@ -54,8 +54,9 @@ class Submissions:
 
 
 async def accept_with(connection: AsyncConnection, tasks: Sequence[NewTask]) -> Born:
-    """The same in a transaction of the caller's, for tasks without keys: they are born if it commits."""
-    assert not any(task.idempotency or task.unique for task in tasks)
+    """The same in a transaction of the caller's: the tasks are born if it commits."""
+    if any(task.idempotency or task.unique for task in tasks):
+        return await _accept_keyed(connection, tasks)
     return await _insert(connection, tasks, originals={})
 
 

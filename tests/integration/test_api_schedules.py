@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -236,6 +236,23 @@ async def test_a_manual_run_that_would_overlap_is_a_conflict(api: ApiUnderTest) 
     assert after.status_code == 202
 
 
+async def test_a_manual_run_that_is_repeated_with_its_key_is_one_task(api: ApiUnderTest) -> None:
+    await create(api, overlap="skip")
+    await create(api, name="other")
+    headers = {"Idempotency-Key": "once"}
+
+    answers = await asyncio.gather(*(api.client.post("/schedules/nightly/run", headers=headers) for _ in range(5)))
+    other = await api.client.post("/schedules/other/run", headers=headers)
+    bad = await api.client.post("/schedules/nightly/run", headers={"Idempotency-Key": "\x7f"})
+
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 200, 202]
+    assert len({answer.json()["task_id"] for answer in answers}) == 1
+    assert len((await get(api))["last_runs"]) == 1
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_conflict")
+    assert pointers(bad) == ["Idempotency-Key"]
+    assert len(await execute(api.store, "SELECT 1 FROM tasks")) == 1
+
+
 async def test_a_manual_run_of_what_no_longer_fits_says_why(api: ApiUnderTest) -> None:
     await create(api)
     await execute(api.store, "UPDATE schedules SET payload = '{\"n\": 1000}'")
@@ -266,50 +283,50 @@ async def test_who_asked_for_what_is_written_down(api: ApiUnderTest) -> None:
 # What is refused ......................................................................
 
 
-@pytest.mark.parametrize(
-    "change,places",
-    [
-        ({"cron": None}, ["/cron"]),
-        ({"every": 5}, ["/every"]),
-        ({"cron": "* * * *"}, ["/cron"]),
-        ({"cron": "0 0 * * * *"}, ["/cron"]),
-        ({"cron": "60 * * * *"}, ["/cron"]),
-        ({"cron": "@daily"}, ["/cron"]),
-        ({"cron": "0 0 30 2 *"}, ["/cron"]),
-        ({"cron": "0 0 31 4,6 *"}, ["/cron"]),
-        ({"cron": "0 0 * * *\x00"}, ["/cron"]),
-        ({"cron": 5}, ["/cron"]),
-        ({"cron": None, "every": 0}, ["/every"]),
-        ({"cron": None, "every": 0.5}, ["/every"]),
-        ({"cron": None, "every": -1}, ["/every"]),
-        ({"cron": None, "every": True}, ["/every"]),
-        ({"cron": None, "every": "60"}, ["/every"]),
-        ({"cron": None, "every": 1e300}, ["/every"]),
-        ({"timezone": "Mars/Olympus"}, ["/timezone"]),
-        ({"timezone": "../etc/passwd"}, ["/timezone"]),
-        ({"timezone": "Europe"}, ["/timezone"]),
-        ({"timezone": "\x00"}, ["/timezone"]),
-        ({"timezone": ""}, ["/timezone"]),
-        ({"cron": None, "every": 5, "timezone": "nowhere"}, ["/timezone"]),
-        ({"type": "no.such"}, ["/type"]),
-        ({"type": ""}, ["/type"]),
-        ({"payload": {"n": 1000}}, ["/payload/n"]),
-        ({"payload": {}}, ["/payload/n"]),
-        ({"queue": "Not A Queue"}, ["/queue"]),
-        ({"catch_up": "none"}, ["/catch_up"]),
-        ({"overlap": True}, ["/overlap"]),
-        ({"name": "Nightly"}, ["/name"]),
-        ({"name": ".."}, ["/name"]),
-        ({"name": "a" * 65}, ["/name"]),
-        ({"name": "a\n"}, ["/name"]),
-        ({"name": None}, ["/name"]),
-        ({"paused": True}, ["/paused"]),
-    ],
-)
-async def test_a_fault_is_named_by_its_place(api: ApiUnderTest, change: dict[str, Any], places: list[str]) -> None:
-    body = {name: value for name, value in {**DAILY, **change}.items() if value is not None}
+FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({"cron": None}, "/cron"),
+    ({"every": 5}, "/every"),
+    ({"cron": "* * * *"}, "/cron"),
+    ({"cron": "0 0 * * * *"}, "/cron"),
+    ({"cron": "60 * * * *"}, "/cron"),
+    ({"cron": "@daily"}, "/cron"),
+    ({"cron": "0 0 30 2 *"}, "/cron"),
+    ({"cron": "0 0 31 4,6 *"}, "/cron"),
+    ({"cron": "0 0 * * *\x00"}, "/cron"),
+    ({"cron": 5}, "/cron"),
+    ({"cron": None, "every": 0}, "/every"),
+    ({"cron": None, "every": 0.5}, "/every"),
+    ({"cron": None, "every": -1}, "/every"),
+    ({"cron": None, "every": True}, "/every"),
+    ({"cron": None, "every": "60"}, "/every"),
+    ({"cron": None, "every": 1e300}, "/every"),
+    ({"timezone": "Mars/Olympus"}, "/timezone"),
+    ({"timezone": "../etc/passwd"}, "/timezone"),
+    ({"timezone": "Europe"}, "/timezone"),
+    ({"timezone": "\x00"}, "/timezone"),
+    ({"timezone": ""}, "/timezone"),
+    ({"cron": None, "every": 5, "timezone": "nowhere"}, "/timezone"),
+    ({"type": "no.such"}, "/type"),
+    ({"type": ""}, "/type"),
+    ({"payload": {"n": 1000}}, "/payload/n"),
+    ({"payload": {}}, "/payload/n"),
+    ({"queue": "Not A Queue"}, "/queue"),
+    ({"catch_up": "none"}, "/catch_up"),
+    ({"overlap": True}, "/overlap"),
+    ({"name": "Nightly"}, "/name"),
+    ({"name": ".."}, "/name"),
+    ({"name": "a" * 65}, "/name"),
+    ({"name": "a\n"}, "/name"),
+    ({"name": None}, "/name"),
+    ({"paused": True}, "/paused"),
+]
 
-    assert pointers(await api.client.post("/schedules", json=body)) == places
+
+async def test_each_fault_is_named_by_its_place(api: ApiUnderTest) -> None:
+    for change, place in FAULTS:
+        body = {name: value for name, value in {**DAILY, **change}.items() if value is not None}
+        assert (change, pointers(await api.client.post("/schedules", json=body))) == (change, [place])
+
     assert (await api.client.get("/schedules")).json()["items"] == []
 
 
@@ -319,9 +336,11 @@ async def test_an_unknown_type_is_answered_with_those_that_are_known(api: ApiUnd
     assert "demo.sum" in answer.json()["errors"][0]["message"]
 
 
-@pytest.mark.parametrize("body", [b"", b"\x00\xff", b"[]", b"1", b'"', b'{"name": "a"}', b"{}", b"[" * 5000])
-async def test_any_bytes_are_answered_with_a_problem(api: ApiUnderTest, body: bytes) -> None:
-    for method, path in (("POST", "/schedules"), ("PUT", "/schedules/a")):
+BODIES = [b"", b"\x00\xff", b"[]", b"1", b'"', b'{"name": "a"}', b"{}", b"[" * 5000]
+
+
+async def test_any_bytes_are_answered_with_a_problem(api: ApiUnderTest) -> None:
+    for (method, path), body in product((("POST", "/schedules"), ("PUT", "/schedules/a")), BODIES):
         answer = await api.client.request(method, path, content=body)
         assert answer.status_code == 422, answer.text
         assert answer.headers["content-type"] == "application/problem+json"
