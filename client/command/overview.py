@@ -59,13 +59,15 @@ def verify(
 
     Step by step, in about half a minute; it harms nothing.
     """
+    if session.output.as_json:
+        raise typer.BadParameter("verify prints its steps as it makes them, and no JSON: use its exit status")
     from client import verify as verification
 
+    if not start:
+        session.client.health()
     words = ["--url", session.client.url, "--timeout", str(timeout), "--start", str(start)]
     if session.common.api_key is not None:
         words += ["--key", session.common.api_key]
-    if session.output.as_json:
-        raise typer.BadParameter("verify prints its steps as it makes them, and no JSON: use its exit status")
     raise typer.Exit(verification.main(words))
 
 

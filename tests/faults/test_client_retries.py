@@ -2,9 +2,11 @@
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
+from typing import Any
 
 from client import AsyncTaskmill, NewTask, Retrying
-from client.models import Event
+from client.models import Accepted, BatchItem, Event
 from tests.faults.stack import Stack
 
 PATIENT = Retrying(repeats=200, first_s=0.1, longest_s=0.5)
@@ -13,7 +15,8 @@ PATIENT = Retrying(repeats=200, first_s=0.1, longest_s=0.5)
 async def test_no_submission_doubles_though_its_api_is_killed_again_and_again(stack: Stack) -> None:
     await stack.start()
     [api] = stack.apis
-    url, accepted = stack.url, []
+    url = stack.url
+    accepted: list[Accepted | BatchItem] = []
 
     async def submit_some(taskmill: AsyncTaskmill) -> None:
         for _ in range(12):
@@ -21,11 +24,13 @@ async def test_no_submission_doubles_though_its_api_is_killed_again_and_again(st
             new: list[NewTask] = [{"type": "trail.sleep"}] * 5
             accepted.extend(await taskmill.submit_many(new))
 
+    def has_gone_on(submitting: asyncio.Future[Any], since: int) -> bool:
+        return submitting.done() or len(accepted) >= since + 100
+
     async with AsyncTaskmill(url, retries=PATIENT) as taskmill:
         submitting = asyncio.gather(*(submit_some(taskmill) for _ in range(4)))
         while not submitting.done():
-            target = len(accepted) + 100
-            await stack.until(lambda: submitting.done() or len(accepted) >= target, 60, "more to be accepted")
+            await stack.until(partial(has_gone_on, submitting, len(accepted)), 60, "more to be accepted")
             api.kill()
             api.start()
         await submitting
