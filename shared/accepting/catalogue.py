@@ -72,8 +72,8 @@ class KnownType:
             case jsonschema_rs.ValidationErrorKind.OneOfMultipleValid() if names:
                 listed = " and ".join(f"'{name}'" for name in names)
                 yield pointer([*error.instance_path, names[-1]]), f"only one of {listed} can be given"
-            case jsonschema_rs.ValidationErrorKind.Pattern() if (
-                example := _example_beside(self.info.payload_schema, error.schema_path)
+            case jsonschema_rs.ValidationErrorKind.Pattern() if example := _example_beside(
+                self.info.payload_schema, error.schema_path
             ):
                 yield pointer(error.instance_path), f"must look like {example}"
             case _:
@@ -177,10 +177,14 @@ def _example_beside(schema: Any, path: Sequence[str | int]) -> str | None:
     node = schema
     try:
         for step in path[:-1]:
-            node = reduce(getitem, node["$ref"].removeprefix("#/").split("/"), schema) if step == "$ref" else node[step]
+            node = _referred(schema, node[step]) if step == "$ref" else node[step]
         return dumps(node["examples"][0])
     except (LookupError, TypeError, AttributeError, JsonError):
         return None
+
+
+def _referred(schema: Any, reference: str) -> Any:
+    return reduce(getitem, reference.removeprefix("#/").split("/"), schema)
 
 
 def _faults_of(error: jsonschema_rs.ValidationError) -> Iterator[tuple[str, str]]:

@@ -14,9 +14,7 @@ _ADDRESS: Final = rf"{_LOCAL}@{_LABEL}(\.{_LABEL})*"
 #: One line of text, as a pattern of JSON Schema.
 LINE_PATTERN: Final = rf"^{_LINE}*$"
 #: `ada@example.org` or `Ada Lovelace <ada@example.org>`, as a pattern of JSON Schema.
-MAILBOX_PATTERN: Final = (
-    rf"^({_ADDRESS}|[^\u0000-\u001f\u007f-\u009f\u2028\u2029<>]{{1,200}} <{_ADDRESS}>)$"
-)
+MAILBOX_PATTERN: Final = rf"^({_ADDRESS}|[^\u0000-\u001f\u007f-\u009f\u2028\u2029<>]{{1,200}} <{_ADDRESS}>)$"
 #: Characters of an address, as RFC 5321 has it, and of a mailbox.
 _MAX_ADDRESS_CHARS: Final = 254
 MAX_MAILBOX_CHARS: Final = 460

@@ -48,7 +48,9 @@ def sign(keys: Sequence[bytes], *, webhook_id: str, timestamp: int, body: bytes)
     return " ".join(f"{_VERSION},{base64.b64encode(_digest(key, content)).decode()}" for key in keys)
 
 
-def is_signed(keys: Sequence[bytes], *, webhook_id: str, timestamp: str, body: bytes, header: str, now: float) -> bool:
+def is_signed(
+    keys: Sequence[bytes], *, webhook_id: str, timestamp: str, body: bytes, header: str, now: float
+) -> bool:
     """Whether one of the signatures in `header` was made with one of the keys, and not long ago.
 
     Args:
@@ -79,7 +81,6 @@ def _key(secret: str, number: int) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if encoded == secret or len(key) not in _KEY_BYTES:
-        raise ValueError(
-            f"secret {number} must be '{_PREFIX}' and the base64 of {_KEY_BYTES.start} to {_KEY_BYTES.stop - 1} random bytes"
-        )
+        least, most = _KEY_BYTES.start, _KEY_BYTES.stop - 1
+        raise ValueError(f"secret {number} must be '{_PREFIX}' and the base64 of {least} to {most} random bytes")
     return key

@@ -32,9 +32,9 @@ BURY: Final = """
 # PostgreSQL makes these ids itself only from version 18 on. A random one (version 4) becomes one of version 7: its
 # first six bytes give way to the time in milliseconds, and two bits turn the 4 into a 7.
 #: An SQL expression for a fresh id like those of `shared.ids`. Source: RFC 9562, section 5.7.
-NEW_ID: Final = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
-    PLACING substring(int8send(CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)) FROM 3) FROM 1 FOR 6),
-    52, 1), 53, 1), 'hex')::uuid"""
+NEW_ID: Final = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
+    substring(int8send(CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)) FROM 3)
+    FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid"""
 
 #: CTE part, by the name of `called`: the task that tells of each row of `moved` which is final and has a
 #: callback_url. `ring_due_and_called` rings for it.

@@ -107,8 +107,7 @@ class Tasks:
             return [task_from(row) for row in await connection.execute(statement, {**used, "limit": limit})]
 
     async def forget(self, *, older_than_days: float, limit: int) -> Forgotten:
-        """Delete at most `limit` final tasks that ended so long ago, with their dead letters, idempotency keys and
-        marks.
+        """Delete at most `limit` final tasks that ended so long ago, and what belongs to them.
 
         A task whose unique key is still kept stays, since a repeat is answered with it.
 

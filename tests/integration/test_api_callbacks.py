@@ -5,17 +5,16 @@ from typing import Any
 
 import pytest
 
-import tests.submitting_handlers as handlers
 from shared.domain.callback import DELIVER_TYPE
 from tests.api import open_api, pointers
 from tests.builders import execute
+from tests.submitting_handlers import parent_on_loop
 from tests.workers import Neighbours, run_worker
+from worker_service.registry import registry
 from worker_service.system import Outbound
 
 URL = "https://example.com/hook"
 PRIVATE = "http://10.0.0.1/hook"
-
-assert handlers
 
 
 async def stored_urls(store: Any) -> list[str | None]:
@@ -69,7 +68,8 @@ async def test_a_handler_gives_one_under_the_same_rules(database_url: str, allow
     outbound = Outbound(private_callbacks=allowed)
     async with run_worker(Neighbours(database_url), outbound=outbound) as worker:
         payload = {"type": "probe.echo", "options": {"callback_url": PRIVATE, "delay": 600}}
-        parent = await worker.final(await worker.submit("parent.loop", json.dumps(payload), max_attempts=1))
+        type_ = registry.of(parent_on_loop).info.name
+        parent = await worker.final(await worker.submit(type_, json.dumps(payload), max_attempts=1))
         urls = await stored_urls(worker.store)
 
     assert parent.status == status

@@ -72,7 +72,8 @@ def letter(**fields: Any) -> dict[str, Any]:
 
 def mailing(number: int, **fields: Any) -> dict[str, Any]:
     recipients = [{"to": f"user{n}@example.org", "variables": {"n": n}} for n in range(number)]
-    return {"recipients": recipients, "subject": "News {{ n }}", "text": "For {{ n }}\n", "per_second": 1000, **fields}
+    texts = {"subject": "News {{ n }}", "text": "For {{ n }}\n"}
+    return {"recipients": recipients, **texts, "per_second": 1000, **fields}
 
 
 def result_of(task: TaskRecord) -> Any:

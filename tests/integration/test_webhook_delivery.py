@@ -26,7 +26,6 @@ QUEUES = {"default": 10, "system": 10}
 import_task_modules(BUILT_IN)
 
 
-
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     async with Receiver() as listening:
@@ -190,9 +189,7 @@ async def test_a_cancelled_task_calls_back_through_the_api_s_own_doorbell(worker
 
 async def test_nobody_can_have_made_up_news_signed(worker: Worker, receiver: Receiver) -> None:
     told = await worker.submit("demo.sleep", '{"seconds": 600}', callback_url=receiver.url)
-    forged = (
-        f'{{"task_id": "{told}", "status": "succeeded", "attempt": 1, "finished_at": "2026-01-01T00:00:00Z"}}'
-    )
+    forged = f'{{"task_id": "{told}", "status": "succeeded", "attempt": 1, "finished_at": "2026-01-01T00:00:00Z"}}'
 
     task = await worker.final(await worker.submit(DELIVER_TYPE, forged, queue="system"))
 

@@ -67,7 +67,9 @@ def test_a_receiver_that_asks_to_wait_is_waited_for(status: int) -> None:
         ("\x00", None),
     ],
 )
-def test_both_forms_of_retry_after_are_understood_and_no_other(retry_after: str | None, seconds: float | None) -> None:
+def test_both_forms_of_retry_after_are_understood_and_no_other(
+    retry_after: str | None, seconds: float | None
+) -> None:
     assert wait_asked_for(retry_after, NOW) == seconds
 
 

@@ -54,15 +54,15 @@ async def deliver(payload: FinalTask, ctx: TaskContext) -> Delivered:
     told = await _task_to_tell_of(payload, ctx)
     assert told.callback_url is not None
     outbound = ctx.system.outbound
-    body = body_of(told, status=payload.status, attempt=payload.attempt, finished_at=payload.finished_at.astimezone(UTC))
+    body = body_of(
+        told, status=payload.status, attempt=payload.attempt, finished_at=payload.finished_at.astimezone(UTC)
+    )
     headers = _headers(str(ctx.task_id), int(time.time()), body, outbound.webhook_keys)
     try:
         answer = await Sender(private_allowed=outbound.private_callbacks).post(told.callback_url, body, headers)
     except RefusedAddressError as error:
         raise Permanent(str(error)) from error
-    require_taken(
-        answer.status, answer.retry_after, attempt=ctx.attempt, now=datetime.now(UTC), random=Random()
-    )
+    require_taken(answer.status, answer.retry_after, attempt=ctx.attempt, now=datetime.now(UTC), random=Random())
     return Delivered(status_code=answer.status, sent_bytes=len(body), signed=bool(outbound.webhook_keys))
 
 

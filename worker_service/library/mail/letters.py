@@ -67,16 +67,12 @@ def compose(letter: Letter) -> bytes:
     """The letter as it is sent.
 
     Raises:
-        LetterFaultError: The subject is not one line, or an address is of no use.
+        LetterFaultError: The subject is not one line, or something can't be written.
     """
-    if not re.fullmatch(LINE_PATTERN, letter.subject) or letter.subject.endswith("\n"):
-        raise LetterFaultError("subject: must be one line, without control characters")
-    if len(letter.subject) > _MAX_SUBJECT_CHARS:
-        raise LetterFaultError(f"subject: must have at most {_MAX_SUBJECT_CHARS} characters")
+    _require_sound(letter)
     shown = [letter.sender, *letter.to, *letter.cc, *([letter.reply_to] if letter.reply_to else [])]
     # 7bit: then no server on the way has to take 8BITMIME.
-    policy = (SMTPUTF8 if needs_utf8(shown) else SMTP).clone(cte_type="7bit")
-    message = EmailMessage(policy=policy)
+    message = EmailMessage(policy=(SMTPUTF8 if needs_utf8(shown) else SMTP).clone(cte_type="7bit"))
     message["Subject"] = letter.subject
     message["From"] = _address(letter.sender)
     message["To"] = [_address(mailbox) for mailbox in letter.to]
@@ -87,23 +83,25 @@ def compose(letter: Letter) -> bytes:
     message["Date"] = letter.sent_at
     message["Message-ID"] = letter.message_id
     message["Auto-Submitted"] = "auto-generated"
-    _set_body(message, letter)
-    try:
-        return message.as_bytes()
-    except UnicodeError as error:
-        raise LetterFaultError("text or html: has a character that no mail can hold") from error
+    if letter.text is not None:
+        message.set_content(letter.text)
+        if letter.html is not None:
+            message.add_alternative(letter.html, subtype="html")
+    else:
+        message.set_content(letter.html or "", subtype="html")
+    return message.as_bytes()
 
 
-def _set_body(message: EmailMessage, letter: Letter) -> None:
-    try:
-        if letter.text is not None:
-            message.set_content(letter.text)
-            if letter.html is not None:
-                message.add_alternative(letter.html, subtype="html")
-        else:
-            message.set_content(letter.html or "", subtype="html")
-    except UnicodeError as error:
-        raise LetterFaultError("text or html: has a character that no mail can hold") from error
+def _require_sound(letter: Letter) -> None:
+    if not re.fullmatch(LINE_PATTERN, letter.subject) or letter.subject.endswith("\n"):
+        raise LetterFaultError("subject: must be one line, without control characters")
+    if len(letter.subject) > _MAX_SUBJECT_CHARS:
+        raise LetterFaultError(f"subject: must have at most {_MAX_SUBJECT_CHARS} characters")
+    for name, text in (("subject", letter.subject), ("text", letter.text), ("html", letter.html)):
+        try:
+            (text or "").encode()
+        except UnicodeError as error:  # half of a character: JSON has none, but a template can make one
+            raise LetterFaultError(f"{name}: has a character that no mail can hold") from error
 
 
 def _address(mailbox: Mailbox) -> Address:

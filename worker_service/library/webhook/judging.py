@@ -39,7 +39,9 @@ def require_taken(status: int, retry_after: str | None, *, attempt: int, now: da
     if status == _GONE:
         raise Permanent("the receiver answered 410 Gone: it wants no more webhooks there")
     if 300 <= status < 400:
-        raise NotTakenError(f"the receiver answered {status}: redirects are not followed, name the new address itself")
+        raise NotTakenError(
+            f"the receiver answered {status}: redirects are not followed, name the new address itself"
+        )
     asked_s = wait_asked_for(retry_after, now) if status in _ASK_TO_WAIT else None
     if asked_s is None:
         raise NotTakenError(f"the receiver answered {status}")
