@@ -223,7 +223,8 @@ class MemoryBroker:
         return self.queues.depth(queue)
 
     async def honours_priority(self) -> bool:
-        """Yes."""
+        """Yes, unless this end is closed."""
+        await self.ping()
         return True
 
     async def ping(self) -> None:

@@ -109,6 +109,16 @@ async def test_high_priority_is_delivered_first(broker: Broker, inbox: Inbox) ->
     assert inbox.numbers == [3, 1, 2]
 
 
+async def test_a_broker_knows_whether_it_delivers_high_priority_first(broker: Broker, inbox: Inbox) -> None:
+    await broker.publish([message(1), message(2)])
+    await broker.publish([message(3, priority="high")])
+
+    await subscribed(broker, inbox.put, prefetch=10)
+    await inbox.has(3)
+
+    assert (inbox.numbers[0] == 3) == await broker.honours_priority()
+
+
 # Acking ...
 
 
@@ -393,6 +403,8 @@ async def test_a_closed_broker_confirms_nothing_and_does_not_answer(broker: Brok
         await broker.ping()
     with pytest.raises(BrokerUnavailableError):
         await broker.depth("default")
+    with pytest.raises(BrokerUnavailableError):
+        await broker.honours_priority()
 
 
 async def test_a_broker_that_was_never_used_closes(connect: Connect) -> None:
