@@ -84,7 +84,7 @@ class TaskView(BaseModel):
     expires_at: datetime | None
     worker: str | None
     cancel_requested: bool
-    submitted_by: str | None = Field(None, description="Name of the API key that sent it; only where keys are on")
+    submitted_by: str | None = Field(None, description="Name of the API key that sent it, or `schedule:NAME`")
 
 
 class CancelledView(BaseModel):
