@@ -90,6 +90,12 @@ def test_columns_without_a_name_and_of_the_same_name_are_told_apart(write: Write
     assert list(CsvTable(write(b"a,,a,a (2)\n")).columns) == ["a", "column 2", "a (2)", "a (2) (2)"]
 
 
+def test_names_of_columns_are_cut_and_stay_different(write: Write) -> None:
+    names = CsvTable(write(b"x" * 1000 + b"," + b"x" * 2000)).columns
+
+    assert names == ["x" * 200, "x" * 200 + " (2)"]
+
+
 def test_a_table_can_be_read_twice(write: Write) -> None:
     table = CsvTable(write(b"a\n1\n2\n"))
 

@@ -57,7 +57,7 @@ def _bars(column: Column, profile: Profile) -> Any:
     chart.data = [[0.0 if height is None else height for height in heights]]
     chart.valueAxis.valueMin, chart.valueAxis.valueMax = _range([0.0, *heights])
     font = face(PLAIN)
-    names = [placed(font.cut(font.clean(label[:80]), _SIZE, 60)) for label in profile.labels()]
+    names = [placed(font.cut(font.clean(label), _SIZE, 60)) for label in profile.labels()]
     chart.categoryAxis.categoryNames = names
     chart.categoryAxis.labels.angle = 30
     chart.categoryAxis.labels.boxAnchor = "ne"

@@ -17,6 +17,7 @@ ROWS_A_WORD: Final = 500
 CURVE_POINTS: Final = 120
 #: A table of so few rows is shown as bars, one for each row.
 BARS: Final = 24
+_MAX_LABEL: Final = 80
 #: Characters of a value that count for the width of its column.
 _WIDEST: Final = 48
 
@@ -92,7 +93,7 @@ class Column:
     def add(self, value: Scalar, *, numbers_are_text: bool) -> None:
         """Take the value of the next row."""
         if len(self.first) < BARS:
-            self.first.append(shown(value))
+            self.first.append(shown(value)[:_MAX_LABEL])
         if is_missing(value):
             self.missing += 1
             self.curve.add(None)

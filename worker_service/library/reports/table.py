@@ -11,6 +11,8 @@ Scalar = str | int | float | bool | None
 #: A value whose kind is known.
 Cell = str | int | float | bool | date | datetime | None
 
+#: Characters of a column's name; what is longer is cut.
+_MAX_NAME: Final = 200
 #: More columns than that are a mistake rather than a report.
 MAX_COLUMNS: Final = 1000
 
@@ -73,7 +75,7 @@ def column_names(given: Sequence[str]) -> list[str]:
         raise Permanent(f"the table has {len(given):,} columns, {MAX_COLUMNS:,} are allowed")
     names: dict[str, None] = {}
     for number, text in enumerate(given, 1):
-        name = wanted = text.strip() or f"column {number}"
+        name = wanted = text.strip()[:_MAX_NAME] or f"column {number}"
         repeat = 2
         while name in names:
             name = f"{wanted} ({repeat})"
