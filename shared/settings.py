@@ -111,15 +111,15 @@ class ApiSettings(ServiceSettings):
     max_batch_body_bytes: int = Field(
         32 * 1024 * 1024, ge=1024, description="largest body of POST /tasks/batch; more is answered 413"
     )
+    max_artifact_bytes: int = Field(
+        256 * 1024 * 1024, ge=1024, description="largest file of POST /artifacts; more is answered 413"
+    )
 
     @field_validator("api_keys")
     @classmethod
     def _keys_can_be_read(cls, value: SecretStr) -> SecretStr:
         parse_keys(value.get_secret_value())
         return value
-    max_artifact_bytes: int = Field(
-        256 * 1024 * 1024, ge=1024, description="largest file of POST /artifacts; more is answered 413"
-    )
 
 
 class WorkerSettings(ServiceSettings):

@@ -11,7 +11,7 @@ import orjson
 import structlog
 
 from shared.domain.artifact import Artifact, read_source
-from shared.errors import ArtifactNotFoundError, TaskmillError
+from shared.errors import ArtifactNotFoundError, DatabaseUnavailableError, TaskmillError
 from shared.store.store import Store
 
 log = structlog.get_logger(__name__)
@@ -87,9 +87,12 @@ class Lookups:
             answer["artifact"] = _as_json(await self._finder.find(question["source"]))
         except ArtifactNotFoundError:
             answer["artifact"] = None
-        except Exception as error:
+        except DatabaseUnavailableError as error:
             log.warning("lookup_failed", reason=str(error))
             answer["error"] = str(error)
+        except Exception as error:
+            log.exception("lookup_failed")  # the process waits for an answer all the same
+            answer["error"] = repr(error)
         if not line.closed:
             line.send_bytes(orjson.dumps(answer))
 

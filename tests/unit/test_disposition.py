@@ -36,7 +36,8 @@ def test_the_name_is_found(header: str | None, expected: str | None) -> None:
     ["", ";", "attachment; filename", "attachment; filename=", 'attachment; filename="', "attachment; =a", "a b c",
      'attachment; filename="../../etc/passwd"', 'attachment; filename=".."', 'attachment; filename=".profile"',
      'attachment; filename="a/b"', r'attachment; filename="C:\\fake\\a.png"', 'attachment; filename=""',
-     "attachment; filename*=UTF-8''%00", "attachment; filename*=UTF-8''%2e%2e%2fx", "attachment; filename*=UTF-8''%ff",
+     "attachment; filename*=UTF-8''%00",
+     "attachment; filename*=UTF-8''%2e%2e%2fx", "attachment; filename*=UTF-8''%ff",
      "attachment; filename*=rot13''x", "attachment; filename*=plain.csv", f'attachment; filename="{"x" * 201}"',
      'attachment; filename="a\x7fb"'],
 )  # fmt: skip

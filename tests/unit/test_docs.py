@@ -21,7 +21,12 @@ def page_as_module(name: str) -> ModuleType:
     return module
 
 
-EXAMPLES = {name: value for name, value in vars(page_as_module("writing-tasks")).items() if name.startswith("test_")}
+EXAMPLES = {
+    name: value
+    for page in ("writing-tasks", "artifacts")
+    for name, value in vars(page_as_module(page)).items()
+    if name.startswith("test_")
+}
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES.keys())
