@@ -19,7 +19,9 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that answers under way may take when the process is to end.
 _GRACE_S: Final = 10
-#: Seconds of them that a client has to read what it was sent.
+#: Bytes of what a client may say over a WebSocket, where it has nothing to say.
+_MAX_MESSAGE_BYTES: Final = 64 * 1024
+#: Seconds of the grace that a client has to read what it was sent.
 _UNREAD_S: Final = 3
 #: Each client that listens to a stream takes one. Most systems give a process 1,024 unless it asks for more.
 _OPEN_FILES: Final = 65_536
@@ -42,6 +44,7 @@ class Server(uvicorn.Server):
                 port=port,
                 http=CarefulProtocol,
                 ws=ListenersProtocol,
+                ws_max_size=_MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,  # a compressor for each of a thousand listeners
                 log_config=None,
                 log_level="warning",

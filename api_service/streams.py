@@ -11,7 +11,7 @@ import structlog
 from api_service.live.feed import Feed
 from api_service.live.message import Told
 from shared.errors import CacheUnavailableError
-from shared.events.base import Event, Events
+from shared.events.base import MARK, Event, Events
 from shared.events.position import Position
 
 _PAUSE_S: Final = 1.0
@@ -150,7 +150,7 @@ class Streams:
         for event in events:
             self._last_id = event.id
             listeners = self._listeners.get(event.task_id, ())
-            if listeners or self._wide_feeds:
+            if event.kind != MARK and (listeners or self._wide_feeds):
                 told = Told(event)
                 for listener in (*listeners, *self._wide_feeds):
                     listener.notice(told)

@@ -24,6 +24,7 @@ from shared.domain.outcome import Failure, Outcome
 from shared.domain.status import TaskStatus
 from shared.domain.task import TaskRecord
 from shared.domain.task_type import TaskTypeInfo
+from shared.events.base import Events
 from shared.events.memory import MemoryEvents
 from shared.news import News
 from shared.publisher import Publisher
@@ -123,6 +124,7 @@ async def open_api(
     *,
     broker: Broker | None = None,
     cache: Cache | None = None,
+    events: Events | None = None,
     types: Sequence[TaskTypeInfo] = (ECHO, SUM),
     **options: Any,
 ) -> AsyncIterator[ApiUnderTest]:
@@ -130,7 +132,9 @@ async def open_api(
     async with AsyncExitStack() as stack:
         database = Database(database_url, pool_size=5)
         stack.push_async_callback(database.close)
-        services = await _open_services(Store(database), broker or MemoryBroker(), cache or MemoryCache(), stack)
+        services = await _open_services(
+            Store(database), broker or MemoryBroker(), cache or MemoryCache(), events or MemoryEvents(), stack
+        )
         await services.store.task_types.announce(types)
         limits = {
             "max_body_bytes": MAX_BODY_BYTES,
@@ -145,9 +149,10 @@ async def open_api(
         yield ApiUnderTest(app, await stack.enter_async_context(client), services, types)
 
 
-async def _open_services(store: Store, broker: Broker, cache: Cache, stack: AsyncExitStack) -> Services:
+async def _open_services(
+    store: Store, broker: Broker, cache: Cache, events: Events, stack: AsyncExitStack
+) -> Services:
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="taskmill-test-artifacts-")))
-    events = MemoryEvents()
     await broker.open()
     publisher = Publisher(broker, store.outbox)
     publisher.start()

@@ -11,8 +11,8 @@ from api_service.live.message import Batches, Message
 
 #: Seconds without news after which the client is shown that the stream is alive.
 PING_S: Final = 15.0
-#: Milliseconds that a browser waits before it comes back.
-_RETRY: Final = b"retry: 2000\n\n"
+#: Milliseconds that a browser waits before it comes back; the beginning of the first event.
+_RETRY: Final = b"retry: 2000\n"
 
 _HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
@@ -50,6 +50,10 @@ class EventStream(EventSourceResponse):
 
 
 async def _chunks(first: list[Message], batches: Batches) -> AsyncIterator[bytes]:
-    yield _RETRY + b"".join(message.sse() for message in first)
+    yield _RETRY + (_joined(first) or b"\n")
     async for batch in batches:
-        yield b"".join(message.sse() for message in batch) or KEEPALIVE_COMMENT
+        yield _joined(batch) or KEEPALIVE_COMMENT
+
+
+def _joined(batch: list[Message]) -> bytes:
+    return b"".join(message.sse() for message in batch)

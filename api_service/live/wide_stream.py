@@ -10,7 +10,7 @@ from api_service.live.feed import Feed
 from api_service.live.message import Batches, Content, Message, Told
 from api_service.live.sources import Sources
 from shared.errors import CacheUnavailableError
-from shared.events.base import Event
+from shared.events.base import MARK, Event
 from shared.events.position import Position
 
 log = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ class WideStream:
         for told in tolds:
             if self._place is None or (told.place is not None and told.place > self._place):
                 self._place = told.place
-                if self._feed.wants(told):
+                if told.event.kind != MARK and self._feed.wants(told):
                     messages.append(self._message(told.content))
         return messages
 

@@ -2,8 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
+
+#: The kind of an event that tells of nothing: an empty stream has no place to come back to, and gets one.
+MARK: Final = "mark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +14,7 @@ class Event:
     """Something that happened to a task.
 
     Attributes:
-        kind: `status`, `progress` or `log`.
+        kind: `status`, `progress` or `log`; or `MARK`.
         data: What a client is shown; a JSON object.
         id: The place in the stream, for `Last-Event-ID`; empty until the stream has given one.
     """
@@ -22,6 +25,11 @@ class Event:
     queue: str
     data: dict[str, Any]
     id: str = ""
+
+
+def mark() -> Event:
+    """An event of the kind `MARK`."""
+    return Event(MARK, UUID(int=0), "", "", {})
 
 
 class Events(Protocol):
@@ -48,7 +56,10 @@ class Events(Protocol):
         """
 
     async def end(self) -> str:
-        """A place as ids name them: later events are after it, all that are there now are not."""
+        """A place as ids name them: later events are after it, all that are there now are not.
+
+        Where there is no event yet, one of the kind `MARK` is put there.
+        """
 
     def replay(self, start: str) -> AsyncIterator[Sequence[Event]]:
         """The events that are there now, in batches, from the beginning of the batch on that the id `start` is in.

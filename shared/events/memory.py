@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
-from shared.events.base import Event
+from shared.events.base import Event, mark
 from shared.events.position import Position
 
 _EVENTS_PER_READ: Final = 1000
@@ -55,7 +55,9 @@ class MemoryEvents:
         return self._events.read(self._events.end if after is None else self._number_after(after))
 
     async def end(self) -> str:
-        """The id of the newest event."""
+        """The id of the newest event; the first is made where there is none."""
+        if not self._events.end:
+            await self.publish([mark()])
         return str(Position(self._started_ms, self._events.end, 0))
 
     def replay(self, start: str) -> AsyncIterator[Sequence[Event]]:

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from shared import jsontext
 from shared.errors import CacheUnavailableError
-from shared.events.base import Event
+from shared.events.base import Event, mark
 from shared.events.position import LAST_OFFSET, Position
-from shared.events.tail import ENTRIES_PER_READ, StreamEntry, Tail, last_id
+from shared.events.tail import ENTRIES_PER_READ, NO_ENTRY, StreamEntry, Tail, last_id
 from shared.redis_client import RedisClient, connect, disconnect
 
 _EVENTS: Final = "taskmill:events"
@@ -91,7 +91,11 @@ class RedisEvents:
 
     async def end(self) -> str:
         """A place as ids name them: later events are after it, all that are there now are not."""
-        return f"{await self._client.call(lambda redis: last_id(redis, _EVENTS))}-{LAST_OFFSET}"
+        newest = await self._client.call(lambda redis: last_id(redis, _EVENTS))
+        if newest == NO_ENTRY:
+            await self.publish([mark()])
+            newest = await self._client.call(lambda redis: last_id(redis, _EVENTS))
+        return f"{newest}-{LAST_OFFSET}"
 
     def replay(self, start: str) -> AsyncIterator[Sequence[Event]]:
         """The events that are there now, in batches, from the beginning of the batch on that the id `start` is in.

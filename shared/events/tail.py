@@ -19,7 +19,8 @@ _READ_S: Final = _BLOCK_S + 2.0
 ENTRIES_PER_READ: Final = 20
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 1.5
-_NO_ENTRY: Final = "0-0"
+#: What stands for the id of the newest entry of a stream without any.
+NO_ENTRY: Final = "0-0"
 
 Reply = TypeVar("Reply")
 log = structlog.get_logger(__name__)
@@ -135,6 +136,6 @@ async def last_id(redis: Redis, stream: str) -> str:
     except ResponseError as error:
         if "no such key" not in str(error):
             raise
-        return _NO_ENTRY
+        return NO_ENTRY
     end: bytes = about["last-generated-id"]
     return end.decode()
