@@ -139,7 +139,7 @@ def _ticks(rhythm: Rhythm, moment: datetime) -> Iterator[datetime]:
 
 
 def _fields_of(expression: str) -> list[str]:
-    fields = expression.upper().split()
+    fields = expression.split()
     if len(fields) != _FIELDS:
         raise RhythmError("cron", "must have five fields: minute, hour, day of month, month, day of week")
     try:

@@ -101,6 +101,11 @@ class ScheduleRuns:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def are_due(self, *, built_in: bool) -> bool:
+        """Whether `take_due` would find some, unless somebody else holds them: a look that costs little."""
+        async with self._database.read() as connection:
+            return bool(await connection.scalar(_ARE_DUE, {"built_in": built_in}))
+
     @asynccontextmanager
     async def take_due(self, limit: int, *, built_in: bool) -> AsyncIterator[Held]:
         """At most `limit` schedules with a tick to deal with that nobody else holds, until the block ends.
@@ -138,7 +143,7 @@ class ScheduleRuns:
         return runs
 
     async def overdue(self, *, by_s: float) -> int:
-        """How many schedules have a tick so long ago that nobody has dealt with."""
+        """How many schedules, built-in ones left out, have a tick so long ago that nobody has dealt with."""
         async with self._database.read() as connection:
             return int(await connection.scalar(_OVERDUE, {"by_s": by_s}) or 0)
 
@@ -152,9 +157,12 @@ async def _held(connection: AsyncConnection, schedules: list[Schedule]) -> Held:
     return Held(await now_of(connection), schedules, types, open_tasks, connection)
 
 
+_IS_DUE: Final = "NOT paused AND next_run_at IS NOT NULL AND next_run_at <= now() AND (:built_in OR NOT built_in)"
+
+_ARE_DUE: Final = text(f"SELECT EXISTS (SELECT FROM schedules WHERE {_IS_DUE})")
+
 _TAKE_DUE: Final = text(f"""
-    SELECT {COLUMNS} FROM schedules
-    WHERE NOT paused AND next_run_at IS NOT NULL AND next_run_at <= now() AND (:built_in OR NOT built_in)
+    SELECT {COLUMNS} FROM schedules WHERE {_IS_DUE}
     ORDER BY next_run_at LIMIT :limit FOR UPDATE SKIP LOCKED""")
 
 _OPEN_TASKS: Final = text(f"""
@@ -186,7 +194,8 @@ _LAST_RUNS: Final = text("""
     ORDER BY r.schedule, r.tick DESC""")
 
 _OVERDUE: Final = text("""
-    SELECT count(*) FROM schedules WHERE NOT paused AND next_run_at < now() - make_interval(secs => :by_s)""")
+    SELECT count(*) FROM schedules
+    WHERE NOT paused AND NOT built_in AND next_run_at < now() - make_interval(secs => :by_s)""")
 
 _FORGET_RUNS: Final = text("""
     DELETE FROM schedule_runs WHERE ctid = ANY(ARRAY(

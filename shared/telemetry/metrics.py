@@ -28,3 +28,4 @@ RESULTS_REFUSED: Final = Counter(
 )
 DUPLICATES: Final = Counter("taskmill_duplicate_messages", "Messages for attempts that could not be claimed")
 DRIFT: Final = Counter("taskmill_drift", "Doorbells rung again because the broker had lost them", ["queue"])
+SCHEDULE_RUNS: Final = Counter("taskmill_schedule_runs", "Ticks of schedules that were dealt with", ["outcome"])

@@ -70,6 +70,13 @@ async def test_a_time_zone_decides_what_the_clock_shows(api: ApiUnderTest) -> No
     assert moment(created["next_run_at"]).strftime("%m-%d %H:%M") == "07-01 07:00"
 
 
+async def test_an_expression_is_shown_as_it_was_written(api: ApiUnderTest) -> None:
+    created = await create(api, cron="0  9 *\t* mon-fri")
+
+    assert created["cron"] == "0 9 * * mon-fri"
+    assert {moment(text).weekday() for text in created["next_runs"]} == {0, 1, 2, 3, 4}
+
+
 async def test_every_is_a_grid_from_its_creation(api: ApiUnderTest) -> None:
     created = await create(api, cron=None, every=90)
 
@@ -160,7 +167,7 @@ async def test_a_deleted_schedule_is_gone_with_its_runs(api: ApiUnderTest) -> No
 
 @pytest.mark.parametrize("action", ["run", "pause", "resume"])
 async def test_what_is_not_there_can_not_be_asked_for_anything(api: ApiUnderTest, action: str) -> None:
-    for name in ("nobody", "NOT A NAME", "%00", "..%2F"):
+    for name in ("nobody", "NOT A NAME", "%00", "%FF%ED%A0%80", "..%2F"):
         answer = await api.client.post(f"/schedules/{name}/{action}")
         assert answer.status_code == 404, name
         assert answer.headers["content-type"] == "application/problem+json"

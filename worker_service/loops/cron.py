@@ -10,6 +10,7 @@ from shared.domain.schedule import RunOutcome, Schedule, Settlement
 from shared.news import News
 from shared.publisher import Publisher
 from shared.store.schedule_runs import Held, ScheduleRuns
+from shared.telemetry import metrics
 from worker_service.loops.base import PeriodicLoop
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,8 @@ class Cron(PeriodicLoop):
 
     async def run_once(self) -> int:
         """Deal with what is due. Returns with how many schedules."""
+        if not await self._runs.are_due(built_in=self._built_in):
+            return 0
         async with self._runs.take_due(_LIMIT, built_in=self._built_in) as held:
             if not held.schedules:
                 return 0
@@ -63,6 +66,7 @@ def _settlement(held: Held, schedule: Schedule) -> Settlement:
 def _tell(settlements: list[Settlement]) -> None:
     for settlement in settlements:
         for run in settlement.runs:
+            metrics.SCHEDULE_RUNS.labels(outcome=run.outcome.value).inc()
             if run.outcome != RunOutcome.SUBMITTED:
                 log.warning(
                     "tick_without_task",
