@@ -7,6 +7,7 @@ import pytest
 
 from docs import generate
 from docs.examples.billing import invoice
+from shared.domain.signing import parse_secrets, secret_from, sign
 from worker_service import Permanent
 from worker_service.testing import run_task
 
@@ -72,3 +73,20 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
 
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (page.parent / target).exists(), target
+
+
+def test_the_receiver_that_the_page_on_webhooks_shows_believes_us_and_nobody_else() -> None:
+    is_genuine = page_as_module("webhooks").is_genuine
+    [key] = parse_secrets("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    body = b'{"type": "task.succeeded"}'
+
+    def believed(now: float = 1000.0, body_: bytes = body, keys: tuple[bytes, ...] = (b"x" * 32, key)) -> bool:
+        signature = sign(keys, webhook_id="1", timestamp=1000, body=body)
+        headers = {"webhook-id": "1", "webhook-timestamp": "1000", "webhook-signature": signature}
+        return bool(is_genuine(secret_from(key), headers, body_, now))
+
+    assert believed()
+    assert not believed(now=1301.0)
+    assert not believed(body_=body + b" ")
+    assert not believed(keys=(b"x" * 32,))
+    assert not is_genuine(secret_from(key), {}, body)
