@@ -295,7 +295,7 @@ def test_any_rows_make_a_report_or_are_refused_in_words(format_: str, rows: Any,
     require_report(format_, rows, title)
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))  # matplotlib takes its time
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))  # matplotlib takes its time
 @given(rows=_rows, title=st.text(min_size=1, max_size=40))
 def test_any_rows_are_analysed_or_refused_in_words(rows: Any, title: str) -> None:
     require_report("analysis", rows, title)
