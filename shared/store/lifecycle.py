@@ -21,6 +21,7 @@ from shared.store.rows import (
     BURY,
     CALL_BACK,
     COLUMNS,
+    PUBLISHED_DIRECTLY,
     RELEASE_KEYS,
     SELECT_MOVED,
     SELECT_MOVED_AND_CALLED,
@@ -32,9 +33,6 @@ from shared.store.rows import (
 )
 
 log = structlog.get_logger(__name__)
-
-#: Whoever moves a task to queued publishes it at once; the relay comes only for what is left after this.
-_PUBLISHED_DIRECTLY: Final = "interval '5 seconds'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +292,7 @@ _FINISH: Final = text(f"""
         RETURNING t.*
     ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), called AS ({CALL_BACK}),
     replaced AS ({_REPLACE_ARTIFACTS}), kept AS ({_KEEP_ARTIFACTS}),
-    rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
+    rung AS ({ring_due_and_called(due_in=PUBLISHED_DIRECTLY)})
     {SELECT_MOVED_AND_CALLED}""")
 
 _PROGRESS: Final = text(f"""
@@ -312,7 +310,7 @@ _RELEASE: Final = text(f"""
         UPDATE tasks t SET status = 'queued', queued_at = now(), version = t.version + 1
         FROM due WHERE t.id = due.id AND t.status IN ({sql_list(RELEASE.sources)})
         RETURNING t.*
-    ), rung AS ({ring_due(due_in=_PUBLISHED_DIRECTLY)})
+    ), rung AS ({ring_due(due_in=PUBLISHED_DIRECTLY)})
     {SELECT_MOVED}""")
 
 _EXPIRE: Final = text(f"""
@@ -324,7 +322,7 @@ _EXPIRE: Final = text(f"""
         UPDATE tasks t SET status = 'expired', finished_at = now(), version = t.version + 1
         FROM late WHERE t.id = late.id AND t.status IN ({sql_list(EXPIRE.sources)})
         RETURNING t.*
-    ), keys AS ({RELEASE_KEYS}), called AS ({CALL_BACK}), rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
+    ), keys AS ({RELEASE_KEYS}), called AS ({CALL_BACK}), rung AS ({ring_due_and_called(due_in=PUBLISHED_DIRECTLY)})
     {SELECT_MOVED_AND_CALLED}""")
 
 # A worker that goes on after all is refused by the fence: the row is no longer running, or no longer its own.
@@ -356,7 +354,7 @@ _RESCUE: Final = text(f"""
         FROM lost WHERE t.id = lost.id AND t.status IN ({sql_list(RESCUE.sources)})
         RETURNING t.*
     ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), called AS ({CALL_BACK}),
-    rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
+    rung AS ({ring_due_and_called(due_in=PUBLISHED_DIRECTLY)})
     {SELECT_MOVED_AND_CALLED}""")
 
 _CANCEL: Final = text(f"""
@@ -368,5 +366,5 @@ _CANCEL: Final = text(f"""
             version = t.version + 1
         WHERE t.id = :id AND t.status IN ({sql_list(CANCEL.sources)}, 'running')
         RETURNING t.*
-    ), keys AS ({RELEASE_KEYS}), called AS ({CALL_BACK}), rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
+    ), keys AS ({RELEASE_KEYS}), called AS ({CALL_BACK}), rung AS ({ring_due_and_called(due_in=PUBLISHED_DIRECTLY)})
     {SELECT_MOVED_AND_CALLED}""")

@@ -12,15 +12,13 @@ from shared.models import sql_list
 from shared.store.database import Database
 from shared.store.rows import (
     CALL_BACK,
+    PUBLISHED_DIRECTLY,
     RELEASE_KEYS,
     SELECT_MOVED_AND_CALLED,
     Moved,
     moved_from,
     ring_due_and_called,
 )
-
-#: Whoever purges publishes at once; the relay comes only for what is left after this.
-_PUBLISHED_DIRECTLY: Final = "interval '5 seconds'"
 
 
 @dataclass(slots=True)
@@ -94,7 +92,7 @@ def _cancel_those(status: str, behind: str, order: str) -> str:
         SET status = 'cancelled', cancel_requested = true, finished_at = now(), version = t.version + 1
         FROM waiting w WHERE t.id = w.id AND t.status IN ({sql_list(CANCEL.sources)})
         RETURNING t.*
-    ), keys AS ({RELEASE_KEYS}), called AS ({CALL_BACK}), rung AS ({ring_due_and_called(due_in=_PUBLISHED_DIRECTLY)})
+    ), keys AS ({RELEASE_KEYS}), called AS ({CALL_BACK}), rung AS ({ring_due_and_called(due_in=PUBLISHED_DIRECTLY)})
     {SELECT_MOVED_AND_CALLED}"""
 
 

@@ -11,10 +11,7 @@ from shared.domain.status import RENEW
 from shared.domain.task import TaskRecord
 from shared.errors import IllegalMoveError, TaskNotFoundError, UniqueConflictError
 from shared.models import sql_list
-from shared.store.rows import SELECT_MOVED, Moved, moved_from, ring_due
-
-#: Whoever renews publishes at once; the relay comes only for what is left after this.
-_PUBLISHED_DIRECTLY: Final = "interval '5 seconds'"
+from shared.store.rows import PUBLISHED_DIRECTLY, SELECT_MOVED, Moved, moved_from, ring_due
 
 
 class BulkReplay(NamedTuple):
@@ -81,7 +78,7 @@ _RENEW: Final = text(f"""
         INSERT INTO task_marks (task_id, mark)
         SELECT CAST(:bulk AS uuid), m.id::text FROM moved m WHERE CAST(:bulk AS uuid) IS NOT NULL
         ON CONFLICT DO NOTHING),
-    rung AS ({ring_due(due_in=_PUBLISHED_DIRECTLY)})
+    rung AS ({ring_due(due_in=PUBLISHED_DIRECTLY)})
     {SELECT_MOVED}""")
 
 _RETAKE_KEY: Final = text("""

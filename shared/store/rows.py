@@ -16,6 +16,9 @@ from shared.models import sql_list
 #: The columns of `tasks`, for `RETURNING` and `SELECT` on the alias `t`.
 COLUMNS: Final = ", ".join(f"t.{name}" for name in TASK_COLUMNS)
 
+#: Whoever moves a task to queued publishes it at once; the relay comes only for what is left after this.
+PUBLISHED_DIRECTLY: Final = "interval '5 seconds'"
+
 #: CTE parts: after a CTE `moved` that returns whole rows of `tasks`.
 RELEASE_KEYS: Final = """
     UPDATE task_keys k SET open = false FROM moved m
