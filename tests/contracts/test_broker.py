@@ -11,7 +11,7 @@ from shared.broker.rabbitmq import RabbitBroker
 from shared.broker.topology import DELIVERY_LIMIT
 from shared.domain.message import decode
 from shared.errors import BrokerUnavailableError
-from tests.inbox import Inbox, has_depth, message, number_of, subscribed
+from tests.inbox import Inbox, confirmed, has_depth, message, number_of, subscribed
 from tests.listening import until
 
 #: Makes one more end of the same broker, as another process would.
@@ -410,3 +410,34 @@ async def test_a_closed_broker_confirms_nothing_and_does_not_answer(broker: Brok
 async def test_a_broker_that_was_never_used_closes(connect: Connect) -> None:
     async with asyncio.timeout(1):
         await connect().close()
+
+
+# Looking at it ...
+
+
+async def test_an_inspection_sees_what_waits_and_who_consumes(connect: Connect, broker: Broker, inbox: Inbox) -> None:
+    await confirmed(broker, message(1, queue="waiting"))
+    subscription = await subscribed(broker, inbox.put, queue="consumed")
+    await has_depth(broker, "waiting", Depth(ready=1, consumers=0))
+
+    facts = await broker.inspect(["waiting", "consumed"])
+    await subscription.close()
+
+    waiting, consumed = facts.queues
+    assert facts.product
+    assert facts.takes_messages
+    assert (waiting.name, waiting.exists, waiting.consumers) == ("waiting", True, 0)
+    assert waiting.ready >= 1
+    assert (consumed.name, consumed.consumers, consumed.mismatch) == ("consumed", 1, None)
+
+
+async def test_a_broker_that_was_closed_is_not_there_to_be_inspected(connect: Connect) -> None:
+    made = connect()
+    await made.open()
+    await made.close()
+
+    if isinstance(made, MemoryBroker):
+        with pytest.raises(BrokerUnavailableError):
+            await made.inspect([])
+    else:
+        assert (await made.inspect(["nowhere"])).queues[0].exists is False  # over a connection of its own

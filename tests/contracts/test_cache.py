@@ -176,3 +176,14 @@ async def test_no_minute_is_told_of_in_which_nothing_happened(cache: Cache) -> N
 async def test_a_cache_that_is_there_answers_a_ping(cache: Cache) -> None:
     async with asyncio.timeout(1):
         await cache.ping()
+
+
+async def test_an_inspection_says_what_it_is_and_how_full(cache: Cache, task_id: UUID) -> None:
+    before = await cache.inspect()
+    await cache.put([entry(task_id, 1, b"x" * 1_000_000)])
+
+    after = await cache.inspect()
+
+    assert after.product
+    assert after.used_bytes > before.used_bytes
+    assert after.clock is None or abs(after.clock - time.time()) < 60
