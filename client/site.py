@@ -58,7 +58,14 @@ class Site:
     # Requests .......................................................................
 
     def request(
-        self, method: str, path: str, *, expect: int, json: Any = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        expect: int,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """An answer with the status `expect`.
 
@@ -66,7 +73,7 @@ class Site:
             DoesNotHoldError: It has another one, or there is none.
             RefusedError: It is 401 or 403.
         """
-        response = self.ask(method, path, json=json, headers=headers)
+        response = self.ask(method, path, json=json, content=content, headers=headers)
         require(
             response.status_code == expect,
             f"{method} {path} answered {response.status_code} instead of {expect}: {_excerpt(response)}",
@@ -74,11 +81,19 @@ class Site:
         return response
 
     def ask(
-        self, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """An answer, whatever its status; raises what `request` does for the rest."""
         try:
-            response = self._http.request(method, path, json=json, headers=headers, timeout=_ANSWER_S + _WAIT_S)
+            response = self._http.request(
+                method, path, json=json, content=content, headers=headers, timeout=_ANSWER_S + _WAIT_S
+            )
         except httpx.TransportError as error:
             raise DoesNotHoldError(f"{method} {path} was not answered: {_reason(error)}") from error
         if response.status_code in (401, 403):

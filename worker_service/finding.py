@@ -61,7 +61,8 @@ class Lookups:
         self._answering: set[asyncio.Task[None]] = set()
 
     def listen(self, lines: "Sequence[Line[bytes, bytes]]") -> None:
-        """Answer what comes in on these lines until `close`."""
+        """Answer what comes in on these lines, and on those of an earlier pool no more, until `close`."""
+        self.close()
         self._lines = lines
         for line in lines:
             asyncio.get_running_loop().add_reader(line.fileno(), self._take, line)

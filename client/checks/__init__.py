@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from client.checks import accepting, controlling, failing, health, reporting, scheduling, stopping, watching
+from client.checks import accepting, controlling, failing, filing, health, reporting, scheduling, stopping, watching
 from client.site import Site
 
 
@@ -47,6 +47,8 @@ CHECKS: Final = (
     Check("dead letters are replayed by a filter", controlling.dead_letters_are_replayed_by_filter),
     Check("a queue is paused and resumed", controlling.queue_is_paused_and_resumed),
     Check("a queue is purged", controlling.queue_is_purged),
+    Check("a file is uploaded and comes back, whole and in part", filing.file_comes_back),
+    Check("a picture is made smaller, from upload to download", filing.thumbnail_is_made),
     Check("a report is made and downloaded", reporting.report_is_made),
     Check("a schedule submits a task at each tick", scheduling.schedule_runs_each_second),
 )

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tests.programs import require_program
 from worker_service import Permanent
 from worker_service.library.documents import ocr
-from worker_service.library.documents.tesseract import require_languages
+from worker_service.library.documents.tesseract import Recognized, require_languages
 from worker_service.testing import Run, run_task
 
 
@@ -120,10 +120,26 @@ def test_a_long_page_is_cut_in_the_result_alone(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_poster_is_drawn_no_larger_than_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker_service.library.documents.pages.MAX_PIXELS", 500_000)
-    poster = encoded(page("Hello world"), "PDF", resolution=10)  # 120 inches wide
+    drawn: list[tuple[int, int]] = []
 
-    assert read(poster, dpi=600).result["pages"][0]["text"] == "Hello world"
+    def note(picture: Image.Image, *_: Any) -> Recognized:
+        drawn.append(picture.size)
+        return Recognized("", 0, None)
+
+    monkeypatch.setattr("worker_service.library.documents.pages.MAX_PAGE_PIXELS", 500_000)
+    monkeypatch.setattr("worker_service.library.documents.reading.MAX_PAGE_PIXELS", 500_000)
+    monkeypatch.setattr("worker_service.library.documents.reading._recognized", note)
+
+    read(encoded(page("Hello world"), "PDF", resolution=10), dpi=600)  # 120 inches wide
+
+    [(width, height)] = drawn
+    assert 490_000 < width * height <= 510_000
+
+
+def test_a_large_picture_is_read_at_a_size_that_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker_service.library.documents.reading.MAX_PAGE_PIXELS", 200_000)
+
+    assert read(encoded(page("Hello world"), "PNG")).result["pages"][0]["text"] == "Hello world"
 
 
 # What can't be read ...................................................................

@@ -10,8 +10,10 @@ import pypdfium2 as pdfium
 from PIL import Image
 
 from worker_service import Permanent
-from worker_service.library.documents.pictures import MAX_PIXELS, frames, opened
+from worker_service.library.documents.pictures import frame_count, frames, opened
 
+#: Pixels of the largest page that is read: Tesseract takes about 20 bytes for each. A4 at 400 dpi has 15 million.
+MAX_PAGE_PIXELS: Final = 30_000_000
 #: PDF units in an inch.
 _UNITS: Final = 72
 #: The head of a PDF stands in its first bytes, by most readers' tolerance.
@@ -38,7 +40,7 @@ def opened_pages(path: Path, *, dpi: int) -> Iterator[Pages]:
         is_pdf = b"%PDF-" in file.read(_HEAD_BYTES)
     if not is_pdf:
         with opened(path) as picture:
-            yield Pages(getattr(picture, "n_frames", 1), frames(picture, path))
+            yield Pages(frame_count(picture, path), frames(picture, path))
         return
     document = _opened_pdf(path)
     try:
@@ -64,7 +66,7 @@ def _drawn(document: pdfium.PdfDocument, path: Path, dpi: int) -> Iterator[Image
             if width <= 0 or height <= 0:
                 raise Permanent(f"page {index + 1} of {path.name!r} has no size")
             # A poster is drawn more coarsely: its letters are larger too.
-            scale = min(dpi / _UNITS, (MAX_PIXELS / (width * height)) ** 0.5)
+            scale = min(dpi / _UNITS, (MAX_PAGE_PIXELS / (width * height)) ** 0.5)
             picture = page.render(scale=scale, grayscale=True).to_pil()
             page.close()
         except pdfium.PdfiumError as error:

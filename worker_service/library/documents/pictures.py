@@ -58,6 +58,16 @@ def upright(picture: Image.Image, path: Path) -> Image.Image:
         return ImageOps.exif_transpose(picture)
 
 
+def frame_count(picture: Image.Image, path: Path) -> int:
+    """How many pages a picture has.
+
+    Raises:
+        Permanent: It is damaged.
+    """
+    with _decoding(path):
+        return int(getattr(picture, "n_frames", 1))
+
+
 def frames(picture: Image.Image, path: Path) -> Iterator[Image.Image]:
     """Every page of a picture that may have several, as TIFFs of scanners do; each is gone with the next.
 

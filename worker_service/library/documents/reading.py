@@ -8,7 +8,7 @@ from PIL import Image
 
 from worker_service import TaskContext
 from worker_service.library.documents import OcrPage, OcrRequest, OcrText
-from worker_service.library.documents.pages import opened_pages
+from worker_service.library.documents.pages import MAX_PAGE_PIXELS, opened_pages
 from worker_service.library.documents.tesseract import Recognized, recognize, require_languages
 
 #: Characters of a page that stand in the result; the file has all.
@@ -52,11 +52,13 @@ def _recognized(picture: Image.Image, request: OcrRequest, ctx: TaskContext) -> 
 
 
 def _plain(picture: Image.Image) -> Image.Image:
-    """Dark on light: what is transparent would be black."""
+    """Dark on light, since what is transparent would be black, and no larger than Tesseract has memory for."""
     if picture.has_transparency_data:
         drawn = picture.convert("RGBA")
         picture = Image.new("RGBA", drawn.size, "white")
         picture.alpha_composite(drawn)
+    if (shrunk_by := (picture.width * picture.height / MAX_PAGE_PIXELS) ** 0.5) > 1:
+        picture = picture.resize((max(1, int(picture.width / shrunk_by)), max(1, int(picture.height / shrunk_by))))
     return picture if picture.mode in ("L", "1", "RGB") else picture.convert("RGB")
 
 
