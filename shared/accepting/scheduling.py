@@ -69,8 +69,8 @@ class _ScheduleFields(Strict):
     queue: Annotated[str, Field(pattern=QUEUE_PATTERN)] | None = Field(None, description="Default: the type's own")
     catch_up: Annotated[CatchUp, Field(strict=False)] = Field(
         CatchUp.SKIP,
-        description="What becomes of ticks that no worker was there for: `skip` them, `one` run for `all` of them,"
-        " or one for each",
+        description="What becomes of ticks that no worker was there for: `skip` them, make `one` run of them, or run"
+        " them `all`",
     )
     overlap: Annotated[Overlap, Field(strict=False)] = Field(
         Overlap.ALLOW, description="`skip`: no new task while the last one is not final"

@@ -11,6 +11,8 @@ from uuid import UUID
 
 import pytest
 
+from shared.accepting.catalogue import compile_type
+from shared.accepting.scheduling import settle
 from shared.broker.memory import MemoryBroker
 from shared.cache.memory import MemoryCache
 from shared.domain.message import decode
@@ -22,7 +24,7 @@ from shared.publisher import Publisher
 from shared.store.schedule_runs import Held
 from shared.store.store import Store
 from tests.api import ECHO, SUM
-from tests.builders import doorbells, empty, execute, open_store
+from tests.builders import doorbells, empty, eventually, execute, open_store
 from worker_service.library.schedules import BUILT_IN_SCHEDULES
 from worker_service.loops.cron import Cron
 
@@ -136,10 +138,10 @@ async def test_a_round_that_breaks_off_has_done_nothing_and_the_next_does_it(
     before = await around.schedule()
 
     async def die_before_the_commit(held: Held, settlements: Sequence[Settlement]) -> None:
-        await settle(held, settlements)
+        await write(held, settlements)
         raise DatabaseUnavailableError("the worker was killed")
 
-    settle = Held.settle
+    write = Held.settle
     with monkeypatch.context() as patched:
         patched.setattr(Held, "settle", die_before_the_commit)
         with pytest.raises(DatabaseUnavailableError):
@@ -221,6 +223,25 @@ async def test_what_is_refused_says_why_and_goes_on(around: Around) -> None:
     assert "no.such" in (runs["unknown"][0].reason or "")
     [row] = await execute(around.store, "SELECT count(*) AS n FROM schedules WHERE next_run_at > now()")
     assert row.n == 3
+
+
+async def test_a_schedule_that_is_deleted_while_it_runs_leaves_nothing_behind(around: Around) -> None:
+    await around.schedule()
+    async with around.store.schedule_runs.take_due(10, built_in=True) as held:
+        deleting = asyncio.create_task(around.store.schedules.delete("s"))
+        await eventually(lambda: _waits_for_a_lock(around.store))
+        [schedule] = held.schedules
+        await held.settle([settle(schedule, now=held.now, known=compile_type(ECHO), open_task=None)])
+    await deleting
+
+    assert len(await around.tasks()) == 1
+    assert await execute(around.store, "SELECT 1 FROM schedules") == []
+    assert await execute(around.store, "SELECT 1 FROM schedule_runs") == []
+
+
+async def _waits_for_a_lock(store: Store) -> bool:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await execute(store, f"{waiting} AND query LIKE 'DELETE FROM schedules%'"))
 
 
 # Built-in ones ........................................................................
