@@ -127,7 +127,7 @@ def _details(task: TaskRecord) -> dict[str, Any]:
     details: dict[str, Any] = {"max_attempts": task.max_attempts}
     if task.status == TaskStatus.RUNNING:
         details |= {"worker": task.worker, "started_at": _moment(task.started_at)}
-        details["cancel_requested"] = task.cancel_requested
+        details |= {"cancel_requested": task.cancel_requested, "progress": _value(task.progress)}
     elif task.status in WAITING:
         details["run_at"] = _moment(task.run_at)
     else:

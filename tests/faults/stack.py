@@ -120,6 +120,10 @@ class Stack:
         living = [url for api, url in self._urls.items() if api.pid is not None]
         return living[next(self._turn) % len(living)]
 
+    def url_of(self, api: ServiceProcess) -> str:
+        """The address of one API."""
+        return self._urls[api]
+
     async def _serves(self, url: str) -> bool:
         try:
             return (await self.client.get(f"{url}/health")).status_code == 200

@@ -49,6 +49,7 @@ async def echo(payload: Any, ctx: TaskContext) -> Any:
 @task("demo.sleep", timeout=90_000)
 async def sleep(payload: Seconds, ctx: TaskContext) -> Slept:
     """Wait so many seconds, and say how far it is at least each second."""
+    ctx.log.info("fell_asleep", seconds=payload.seconds)
     loop = asyncio.get_running_loop()
     began = loop.time()
     while (left := began + payload.seconds - loop.time()) > 0:
