@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ _name_cache_folder()
 import matplotlib  # noqa: E402 - it reads the variable when it is imported
 from matplotlib.backends.backend_pdf import PdfPages  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.font_manager import findfont, get_font  # noqa: E402
 from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: E402
 
 #: Columns of numbers that are drawn, and histograms of a page.
@@ -180,7 +182,6 @@ def _can_draw(character: str) -> bool:
     return character.isprintable() and ord(character) in _glyphs()
 
 
-def _glyphs() -> Any:
-    from matplotlib import font_manager
-
-    return font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
+@cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
