@@ -75,6 +75,22 @@ async def test_a_pause_keeps_its_beginning(store: Store) -> None:
     assert (await store.queues.figures_of("default")).paused_at == first
 
 
+async def test_what_is_claimed_before_the_pause_is_committed_has_started_before_it(store: Store) -> None:
+    task_id = await queued(store)
+    async with store.database.transaction() as connection:
+        await connection.exec_driver_sql("SELECT 1 FROM queues FOR UPDATE")  # the pause has begun, and waits
+        pausing = asyncio.create_task(store.queues.pause("default"))
+        done, _ = await asyncio.wait({pausing}, timeout=0.3)
+        assert not done
+        [task] = await claim(store, task_id)
+    await pausing
+
+    paused_at = (await store.queues.figures_of("default")).paused_at
+    assert paused_at is not None
+    assert task.started_at is not None
+    assert task.started_at < paused_at
+
+
 async def test_a_pause_whose_process_died_gets_its_beginning_when_it_is_asked_for_again(store: Store) -> None:
     await execute(store, "INSERT INTO queues (name, paused) VALUES ('default', true)")
     await store.queues.pause("default")

@@ -249,6 +249,19 @@ async def test_a_replay_is_no_faster_than_it_was_told_to_be(neighbours: Neighbou
     assert done.finished_at - done.started_at >= timedelta(seconds=1)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [{"before": "9999-12-31T23:59:59-23:59"}, {"before": "today"}, {"type": "a\x00"}, {"per_second": 0}],
+)
+async def test_a_replay_that_nobody_could_do_fails_at_once(neighbours: Neighbours, field: dict[str, Any]) -> None:
+    payload = {"before": "2030-01-01T00:00:00Z", "per_second": 1, **field}
+    async with run_worker(neighbours) as worker:
+        task = await worker.final(await worker.submit("system.replay", json.dumps(payload)))
+
+    assert (task.status, task.attempt) == ("failed", 1)
+    assert json.loads(task.error or "null")["kind"] == "invalid_payload"
+
+
 async def test_a_replay_can_be_cancelled(neighbours: Neighbours, store: Store) -> None:
     for _ in range(5):
         await failed(store, type="probe.echo")

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
+from shared.accepting.moments import Moment
 from shared.domain.replay import MAX_PER_SECOND, MIN_PER_SECOND, REPLAY_EXAMPLE, REPLAY_TYPE
 from shared.domain.task_type import SYSTEM_QUEUE
 from shared.errors import IllegalMoveError, TaskNotFoundError, UniqueConflictError
@@ -20,7 +21,8 @@ _CHUNK: Final = 200
 #: attempt, with what is left.
 _TIMEOUT_S: Final = 6 * 86400.0
 
-Word = Annotated[str, Field(max_length=200)]
+#: PostgreSQL takes any character but NUL.
+Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 
 
 class Replay(BaseModel):
@@ -29,7 +31,7 @@ class Replay(BaseModel):
     queue: Word | None = None
     type: Word | None = None
     reason: Word | None = None
-    before: AwareDatetime = Field(description="Those that died later stay: they may have been replayed already")
+    before: Moment = Field(description="Those that died later stay: they may have been replayed already")
     per_second: float = Field(
         ge=MIN_PER_SECOND, le=MAX_PER_SECOND, description="Tasks queued again each second, at most"
     )
