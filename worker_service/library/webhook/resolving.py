@@ -3,6 +3,8 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from typing import Final
 
 from shared.domain.addresses import why_refused
@@ -12,6 +14,8 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 #: Addresses of a host that are tried, one after the other.
 _MAX_ADDRESSES: Final = 4
+#: Names that are asked for at once.
+_THREADS: Final = 8
 
 
 class RefusedAddressError(Exception):
@@ -24,8 +28,16 @@ async def resolve(host: str, port: int) -> list[str]:
     Raises:
         OSError: It has none, or the name servers don't answer.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_threads(), ask)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    # Threads of its own: the event loop has four for all names, and a client's name that nobody answers for must
+    # not keep the worker from finding PostgreSQL.
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="webhook-names")
 
 
 async def callable_addresses(host: str, port: int, *, private_allowed: bool, resolve: Resolve) -> list[str]:
