@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import typer
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic.fields import FieldInfo
 
@@ -18,6 +19,8 @@ from api_service.app import create_app
 from api_service.openapi import describe
 from api_service.services import Services
 from api_service.streams import Streams
+from client.command.app import app
+from client.command.exits import MEANINGS
 from shared.artifacts import ArtifactStore
 from shared.broker.memory import MemoryBroker
 from shared.cache.memory import MemoryCache
@@ -118,12 +121,31 @@ def _example() -> Iterator[str]:
     yield "```"
 
 
+def _commands_table() -> Iterator[str]:
+    yield "| command | what it does |"
+    yield "|---|---|"
+    for words, command in _commands(typer.main.get_command(app)):
+        arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+        named = [part.metavar if part.required else f"[{part.metavar}]" for part in arguments]
+        summary = str(command.help).partition("\n")[0].removesuffix(".")
+        yield f"| `{' '.join(['taskmill', *words, *named])}` | {summary} |"
+
+
+def _exits_table() -> Iterator[str]:
+    yield "| exit status | meaning |"
+    yield "|---|---|"
+    for status, meaning in MEANINGS.items():
+        yield f"| {status} | {meaning} |"
+
+
 _PARTS: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "moves_table": _moves_table,
     "moves_picture": _moves_picture,
     "settings_table": _settings_table,
     "metrics_table": _metrics_table,
     "example": _example,
+    "commands_table": _commands_table,
+    "exits_table": _exits_table,
 }
 
 
@@ -173,6 +195,14 @@ def _readers(name: str) -> str:
     readers: dict[str, type[ServiceSettings]] = {"API": ApiSettings, "worker": WorkerSettings}
     named = [reader for reader, kind in readers.items() if name in kind.model_fields]
     return ", ".join(named) or "embedded"
+
+
+def _commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*words, name))
+        else:
+            yield (*words, name), command
 
 
 def _metrics() -> list[MetricWrapperBase]:

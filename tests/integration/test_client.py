@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from itertools import islice
@@ -22,7 +23,7 @@ from client import (
     WaitTimeoutError,
 )
 from client.calls import submitting
-from tests.embedded import running
+from tests.embedded import ROOT, running
 from tests.servers.proxy import Proxy
 
 QUICK = Retrying(repeats=40, first_s=0.05, longest_s=0.2)
@@ -317,6 +318,22 @@ def test_what_there_is_can_be_asked(taskmill: Taskmill) -> None:
     assert taskmill.readiness().components["postgresql"].state == "up"
     assert sum(minute.succeeded for minute in taskmill.stats(minutes=5).items) > 0
     assert taskmill.diagnostics().status != "bad"
+
+
+def test_the_examples_of_the_page_on_the_client_run(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TASKMILL_URL", url)
+    page = (ROOT / "docs" / "client.md").read_text("utf-8")
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+    for number, example in enumerate(examples):
+        exec(compile(example, f"client.md, example {number}", "exec"), {"__name__": "example"})
+
+    printed = capsys.readouterr().out
+    assert "{'seconds': 1.0}" in printed
+    assert "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]" in printed
+    assert "status succeeded" in printed
 
 
 def test_an_answer_is_json_again(taskmill: Taskmill) -> None:
