@@ -6,6 +6,7 @@ import math
 import statistics
 import string
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import openpyxl
@@ -18,6 +19,7 @@ from worker_service import Permanent, SoftTimeout, Stopped
 from worker_service.library.reports import dummy as dummy_report
 from worker_service.library.reports import excel, pdf
 from worker_service.library.reports import heavy as heavy_report
+from worker_service.registry import registry
 from worker_service.testing import FakeSignals, Run, run_task
 
 SALES = [
@@ -313,6 +315,15 @@ def test_any_rows_are_analysed_or_refused_in_words(rows: Any, title: str) -> Non
 )
 def test_awkward_rows_make_a_report(format_: str, rows: Any, title: str) -> None:
     require_report(format_, rows, title)
+
+
+def test_a_report_has_its_own_process_three_attempts_and_half_an_hour() -> None:
+    declared = registry.of(heavy_report)
+
+    assert declared.runs_in == "process"
+    assert (declared.info.queue, declared.info.max_attempts) == ("reports", 3)
+    assert (declared.info.soft_timeout_s, declared.info.timeout_s) == (25 * 60, 30 * 60)
+    assert [declared.info.retry.delay_s(attempt, Random()) for attempt in (1, 2, 3, 4)] == [60, 120, 240, 240]
 
 
 @pytest.mark.parametrize("format_", FORMATS)
