@@ -3,7 +3,18 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from client.checks import accepting, controlling, failing, filing, health, reporting, scheduling, stopping, watching
+from client.checks import (
+    accepting,
+    controlling,
+    failing,
+    filing,
+    health,
+    listening,
+    reporting,
+    scheduling,
+    stopping,
+    watching,
+)
 from client.site import Site
 
 
@@ -36,6 +47,7 @@ CHECKS: Final = (
     Check("a batch with a fault is refused whole", accepting.faulty_batch_is_refused),
     Check("priority is accepted", accepting.priority_is_accepted),
     Check("progress is seen while a task runs", watching.progress_is_seen),
+    Check("a task is told of while it runs, and again after a break", listening.task_is_streamed),
     Check("a delayed task starts when it is due", watching.delayed_task_starts_when_due),
     Check("a task says what it waits for", watching.task_is_explained),
     Check("a task that is not started in time expires", watching.late_task_expires),
@@ -50,5 +62,6 @@ CHECKS: Final = (
     Check("a file is uploaded and comes back, whole and in part", filing.file_comes_back),
     Check("a picture is made smaller, from upload to download", filing.thumbnail_is_made),
     Check("a report is made and downloaded", reporting.report_is_made),
+    Check("what happens is counted by the minute", listening.minutes_are_counted),
     Check("a schedule submits a task at each tick", scheduling.schedule_runs_each_second),
 )
