@@ -10,7 +10,7 @@ import pytest
 from worker_service.library import BUILT_IN
 
 #: Libraries of tens of megabytes, or that only one kind of task needs.
-HEAVY = ("PIL", "aiosmtplib", "jinja2", "matplotlib", "numpy", "pypdfium2", "reportlab", "xlsxwriter")
+HEAVY = ("PIL", "aiosmtplib", "httpx", "jinja2", "matplotlib", "numpy", "pypdfium2", "reportlab", "xlsxwriter")
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 """Mailboxes and mail servers as people write them, letters, and the tally of a mailing."""
 
+import asyncio
 import email
 from datetime import UTC, datetime
 from email.policy import default
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from shared.domain.mail import Mailbox, MailServer, parse_mail_server, parse_mai
 from shared.errors import InvalidInputError
 from worker_service.library.mail.letters import Letter, LetterFaultError, compose, message_id
 from worker_service.library.mail.mailing import Tally, recipients_of
+from worker_service.library.mail.templates import RendererLostError, Templates
 from worker_service.library.notifications import email as email_task
 from worker_service.library.notifications import email_bulk
 from worker_service.registry import registry
@@ -198,6 +201,36 @@ def test_a_message_id_is_the_same_in_every_attempt_and_for_nobody_else() -> None
     assert (
         len({first, message_id("task", ADA, "ada@example.org#2"), message_id("other", ADA, "ada@example.org#1")}) == 3
     )
+
+
+async def test_a_renderer_that_is_killed_is_no_fault_of_the_template() -> None:
+    async with Templates({"text": "Dear {{ name }}"}) as templates:
+        assert await templates.render({"name": "Ada"}) == {"text": "Dear Ada"}
+        [process] = [value for value in vars(templates).values() if isinstance(value, asyncio.subprocess.Process)]
+        process.terminate()  # which it does not mind
+        assert await templates.render({"name": "Bob"}) == {"text": "Dear Bob"}
+
+        process.kill()
+
+        with pytest.raises(RendererLostError):
+            await templates.render({"name": "Eve"})
+
+
+def environment_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+async def test_the_renderer_knows_none_of_our_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_URL", "smtp://user:s3cret@h")
+    async with Templates({"text": "{{ 1 }}"}) as templates:
+        await templates.render({})
+        [process] = [value for value in vars(templates).values() if isinstance(value, asyncio.subprocess.Process)]
+
+        environment = environment_of(process.pid)
+
+    assert b"PATH" in environment
+    assert b"s3cret" not in environment
+    assert process.returncode == 0
 
 
 # The tally ............................................................................

@@ -82,6 +82,7 @@ def _limit_oneself() -> None:
     import ctypes
     import resource
 
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a worker that is told to stop finishes its letter first
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

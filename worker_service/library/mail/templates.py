@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,10 @@ _SYNTAX: Final = ("{{", "{%", "{#")
 
 class TemplateFaultError(Exception):
     """A template can't be rendered for anybody."""
+
+
+class RendererLostError(Exception):
+    """The process was killed from outside, for want of memory perhaps; another attempt may go well."""
 
 
 class MissingVariableError(Exception):
@@ -62,6 +67,7 @@ class Templates:
 
         Raises:
             TemplateFaultError: The templates are of no use, for this recipient or any other.
+            RendererLostError: Somebody has killed the process.
             MissingVariableError: They are not with these variables.
         """
         if self._is_plain:
@@ -89,6 +95,7 @@ class Templates:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the worker, which will let this end in peace
             env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
         )
 
@@ -103,6 +110,8 @@ class Templates:
                 await process.stdin.drain()
                 length = int.from_bytes(await process.stdout.readexactly(4), "big")
                 answer: dict[str, Any] = json.loads(await process.stdout.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
-            raise TemplateFaultError("takes too long to render, or needs too much memory") from error
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            if await process.wait() == -signal.SIGALRM:
+                raise TemplateFaultError("takes too long to render") from error
+            raise RendererLostError(f"the process that renders templates ended: {process.returncode}") from error
         return answer
