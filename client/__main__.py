@@ -2,7 +2,10 @@
 
 import sys
 
-from client.command.app import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from client.command.app import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # before there was anything to interrupt
+        sys.exit(130)

@@ -40,6 +40,7 @@ def _events(site: Site, path: str, *, after: str = "") -> list[dict[str, Any]]:
     headers = {"Last-Event-ID": after} if after else {}
     text = site.request("GET", path, expect=200, headers=headers).text
     blocks = (
-        dict(line.split(": ", 1) for line in block.split("\n") if line[:1] != ":") for block in text.split("\n\n")
+        dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith((":", "retry")) and line)
+        for block in text.split("\n\n")
     )
     return [{**block, "data": json.loads(block["data"])} for block in blocks if "data" in block]

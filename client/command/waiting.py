@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _LOOK_S: Final = 0.5
 #: The same where nobody looks.
 _HOLD_S: Final = 20.0
+#: Seconds that nobody may answer before the wait is given up.
+_PATIENCE_S: Final = 60.0
 
 
 def wait_visibly(session: Session, task_id: str, *, timeout_s: float | None) -> "Task":
@@ -25,7 +27,10 @@ def wait_visibly(session: Session, task_id: str, *, timeout_s: float | None) -> 
 
     Raises:
         WaitTimeoutError: It was not in time.
+        UnavailableError: Nobody has answered for a minute.
     """
+    from client.errors import UnavailableError
+
     is_seen = sys.stderr.isatty() and not session.output.as_json
     try:
         with _bar() if is_seen else nullcontext() as bar:
@@ -33,17 +38,25 @@ def wait_visibly(session: Session, task_id: str, *, timeout_s: float | None) -> 
     except KeyboardInterrupt:
         _say_how_it_goes_on(task_id)
         raise typer.Exit(INTERRUPTED) from None
+    except UnavailableError:
+        if not session.output.as_json:
+            _say_how_it_goes_on(task_id)
+        raise
 
 
 def _wait(session: Session, task_id: str, timeout_s: float | None, bar: Any) -> "Task":
     from client.errors import WaitTimeoutError
 
+    heard_at = time.monotonic()
     until = None if timeout_s is None else time.monotonic() + timeout_s
     longest_s = _LOOK_S if bar is not None else _HOLD_S
     while True:
         left_s = longest_s if until is None else min(longest_s, max(0.0, until - time.monotonic()))
         asked = time.monotonic()
-        task = session.client.get(task_id, wait_s=left_s)
+        task = _look(session, task_id, left_s, heard_at)
+        if task is None:
+            continue
+        heard_at = time.monotonic()
         if bar is not None:
             _draw(bar, task)
         if task.is_final:
@@ -52,6 +65,18 @@ def _wait(session: Session, task_id: str, timeout_s: float | None, bar: Any) -> 
             raise WaitTimeoutError(task, timeout_s or 0.0)
         # A server that is about to end answers at once.
         time.sleep(max(0.0, min(left_s, 0.2) - (time.monotonic() - asked)))
+
+
+def _look(session: Session, task_id: str, wait_s: float, heard_at: float) -> "Task | None":
+    """The task, or None for a while if nobody answers: the API is being replaced, say."""
+    from client.errors import UnavailableError
+
+    try:
+        return session.client.get(task_id, wait_s=wait_s)
+    except UnavailableError:
+        if time.monotonic() - heard_at > _PATIENCE_S:
+            raise
+        return None
 
 
 def _bar() -> AbstractContextManager[Any]:
