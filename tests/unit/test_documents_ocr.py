@@ -12,9 +12,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.programs import require_program
-from worker_service import Permanent
+from tests.slow_tesseract import SlowTesseract
+from worker_service import Permanent, Stopped
 from worker_service.library.documents import ocr
-from worker_service.library.documents.tesseract import Recognized, require_languages
+from worker_service.library.documents.tesseract import Recognized, recognize, require_languages
 from worker_service.testing import Run, run_task
 
 
@@ -188,3 +189,18 @@ def test_the_result_fits_its_schema() -> None:
         "pages_in_source",
         "artifact",
     }
+
+
+def test_tesseract_is_ended_as_soon_as_the_handler_is_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tesseract = SlowTesseract(tmp_path)
+    monkeypatch.setenv("PATH", tesseract.path)
+
+    def check_cancelled() -> None:
+        if tesseract.started():
+            raise Stopped("asked to end")
+
+    with pytest.raises(Stopped):
+        recognize(tmp_path / "page.png", ["eng"], dpi=300, check_cancelled=check_cancelled)
+
+    assert tesseract.started()
+    assert not tesseract.living()
