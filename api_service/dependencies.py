@@ -14,6 +14,7 @@ from api_service.services import Services
 from api_service.submission import Submitter
 from shared import jsontext
 from shared.accepting.planning import RequestFacts, fingerprint
+from shared.domain.access import ApiKey, Scope
 from shared.errors import InvalidInputError, TaskNotFoundError
 
 _MAX_KEY: Final = 255
@@ -94,15 +95,16 @@ def request_facts(request: Request, body: Any) -> RequestFacts:
         InvalidInputError: The Idempotency-Key can't be one.
     """
     request_id = str(request.state.request_id)
-    caller = getattr(request.state, "caller", None)
-    name = None if caller is None else str(caller.name)
+    caller: ApiKey | None = getattr(request.state, "caller", None)
+    name = None if caller is None else caller.name
+    may_operate = caller is None or Scope.OPERATE in caller.scopes
     key = _idempotency_key(request)
     if key is None:
-        return RequestFacts(request_id, submitted_by=name)
+        return RequestFacts(request_id, submitted_by=name, may_operate=may_operate)
     place = f"{request.method} {request.url.path}"
     if name is not None:
         place = f"{place} by {name}"
-    return RequestFacts(request_id, key, fingerprint(key, place, body), submitted_by=name)
+    return RequestFacts(request_id, key, fingerprint(key, place, body), submitted_by=name, may_operate=may_operate)
 
 
 def _require_json(request: Request) -> None:

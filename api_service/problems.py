@@ -30,6 +30,7 @@ _MAX_DETAIL: Final = 2000
 RETRY_SOON: Final[Mapping[str, str]] = {"Retry-After": "2"}
 
 _STATUSES: Final[Mapping[type[TaskmillError], int]] = {
+    errors.OperatorsTypeError: 403,
     errors.TaskNotFoundError: 404,
     errors.DeadLetterNotFoundError: 404,
     errors.ArtifactNotFoundError: 404,

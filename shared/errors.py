@@ -236,6 +236,15 @@ class NoKeysError(SettingsError):
         )
 
 
+class OperatorsTypeError(TaskmillError):
+    """A task of a type that works on Taskmill itself was sent by somebody who may not operate it."""
+
+    code = "scope_missing"
+
+    def __init__(self, type_: str) -> None:
+        super().__init__(f"tasks of the type {type_!r} work on Taskmill itself: they take the scope operate too")
+
+
 class UnknownTaskTypeError(TaskmillError):
     """A type that no worker has announced."""
 

@@ -9,8 +9,8 @@ from shared.accepting.catalogue import KnownType
 from shared.accepting.envelope import TaskSubmission
 from shared.accepting.faults import Fault
 from shared.domain.task import IdempotencyKey, NewTask, UniqueKey
-from shared.domain.task_type import TaskTypeInfo
-from shared.errors import InvalidInputError
+from shared.domain.task_type import SYSTEM_QUEUE, TaskTypeInfo
+from shared.errors import InvalidInputError, OperatorsTypeError
 from shared.ids import new_task_id
 from shared.jsontext import dumps
 
@@ -24,12 +24,14 @@ class RequestFacts:
         idempotency_key: What the client sent, or None.
         fingerprint: Tells this request from another one with the same key.
         submitted_by: Name of the API key that sent it; None where none is asked for.
+        may_operate: Whether the sender may have Taskmill work on itself: clean up, replay.
     """
 
     request_id: str | None
     idempotency_key: str | None = None
     fingerprint: bytes = b""
     submitted_by: str | None = None
+    may_operate: bool = True
 
 
 def plan(
@@ -46,7 +48,10 @@ def plan(
 
     Raises:
         InvalidInputError: The schema refuses the payload, or fields contradict each other.
+        OperatorsTypeError: It is one of Taskmill's own tasks, and the sender may not operate it.
     """
+    if known.info.queue == SYSTEM_QUEUE and not facts.may_operate:
+        raise OperatorsTypeError(known.info.name)
     payload = dumps(submission.payload)
     known.require_valid(submission.payload, len(payload), at=f"{at}/payload")
     timeout_s = submission.timeout or known.info.timeout_s

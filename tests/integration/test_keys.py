@@ -21,6 +21,7 @@ from api_service.auditing import _auditor
 from api_service.auth import Access
 from api_service.scopes import scopes_for
 from shared.domain.access import Scope, parse_keys
+from shared.domain.task_type import SYSTEM_QUEUE, TaskTypeInfo
 from shared.errors import DatabaseUnavailableError
 from tests.api import ApiUnderTest, open_api, pointers
 from tests.builders import empty, execute, open_store
@@ -252,6 +253,24 @@ async def test_who_lacks_a_scope_is_told_which(api: ApiUnderTest) -> None:
     assert "the scope operate or submit" in require_problem(either, 403, "scope_missing")["detail"]
     listed = await api.client.get("/tasks", headers=bearing(READER))
     assert listed.json()["items"] == []
+
+
+async def test_tasks_that_work_on_taskmill_itself_take_the_scope_operate(api: ApiUnderTest) -> None:
+    own = TaskTypeInfo(name="system.wipe", queue=SYSTEM_QUEUE, payload_schema={}, result_schema={})
+    await api.services.store.task_types.announce([own])
+    one, many = {"type": "system.wipe"}, {"tasks": [{"type": "system.wipe", "queue": "default"}]}
+
+    refused = [
+        await api.client.post("/tasks", json=one, headers=bearing(SENDER)),
+        await api.client.post("/tasks/batch", json=many, headers=bearing(SENDER)),
+    ]
+    accepted = await api.client.post("/tasks", json=one, headers=bearing(ADMIN))
+
+    assert ["system.wipe" in require_problem(answer, 403, "scope_missing")["detail"] for answer in refused] == [
+        True,
+        True,
+    ]
+    assert accepted.status_code == 202
 
 
 # Keys over the API ....................................................................
