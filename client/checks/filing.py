@@ -43,4 +43,4 @@ def thumbnail_is_made(site: Site) -> str:
     [file] = task["artifacts"]
     picture = site.request("GET", file["href"], expect=200).content
     require(picture.startswith(b"\x89PNG") and len(picture) == file["size"], f"{file} is no PNG of its size")
-    return file["name"]
+    return str(file["name"])
