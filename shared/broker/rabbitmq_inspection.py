@@ -66,10 +66,14 @@ async def _mismatch(link: Link, name: str, queue_type: QueueType) -> str | None:
 
 
 async def _takes_messages(link: Link, connection: Connection) -> bool:
-    """A broker that is short of memory or disk stops reading from who publishes, and says so only then."""
+    """A broker that is short of memory or disk stops reading from whoever publishes.
+
+    It takes the first message all the same, and only then stops to read: the second one tells.
+    """
     with suppress(TimeoutError, BrokerUnavailableError):
         async with asyncio.timeout(_CONFIRM_S), link.answering(connection):
             channel = await connection.channel()
-            await channel.basic_publish(b"", routing_key=_NOWHERE)
+            for _ in range(2):
+                await channel.basic_publish(b"", routing_key=_NOWHERE)
             return True
     return False
