@@ -58,6 +58,7 @@ class Streams:
         self._wide_feeds: set[Feed] = set()
         self._following: asyncio.Task[None] | None = None
         self._last_id: str | None = None
+        self._began = asyncio.Event()
         self._has_ended = False
 
     def __repr__(self) -> str:
@@ -114,13 +115,10 @@ class Streams:
 
     async def place(self) -> Position | None:
         """A place in the event stream: open feeds are told all that is after it. None while Redis is away."""
-        if self._last_id is not None:
-            return Position.parse(self._last_id)
-        try:
-            return Position.parse(await self._events.end())
-        except CacheUnavailableError as error:
-            log.debug("place_unknown", reason=str(error))
-            return None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PAUSE_S):
+                await self._began.wait()
+        return None if self._last_id is None else Position.parse(self._last_id)
 
     def tell(self, told: Told) -> None:
         """Tell those who watch the task of something that did not come by the event stream."""
@@ -135,6 +133,12 @@ class Streams:
         return feed
 
     async def _follow(self) -> None:
+        # Where it begins is known before anybody is told that nothing is missed from there on.
+        try:
+            self._last_id = await self._events.end()
+        except CacheUnavailableError as error:
+            log.info("streams_without_place", reason=str(error))
+        self._began.set()
         while True:
             try:
                 async for events in self._events.follow(self._last_id):

@@ -45,7 +45,7 @@ async def task_events(request: Request, task_id: TaskId, bookmark: HeardUntil) -
 
     `snapshot` comes first: the document of `GET /tasks/{task_id}`. Then `status`, `progress` and `log` as they come;
     the last `status` holds the whole document. With `Last-Event-ID` there is what was missed instead of a snapshot,
-    unless that is no longer known.
+    unless that is no longer known. `WS /tasks/{task_id}/ws` tells the same, each message as a JSON text.
     """
     stream = TaskStream(api_of(request).news, task_id, bookmark, idle_s=PING_S)
     batches = stream.batches()
