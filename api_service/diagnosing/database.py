@@ -91,9 +91,7 @@ def _schema(revision: str | None) -> Finding:
 def _durability(settings: Mapping[str, str]) -> Iterator[Finding]:
     risks = [(f"{name} is {value}", cost) for name, (value, cost) in _DURABLE.items() if settings.get(name) == value]
     for text, cost in risks:
-        yield Finding(
-            "postgresql durability", "bad", f"{text}: {cost}", "switch it on in postgresql.conf; reload"
-        )
+        yield Finding("postgresql durability", "bad", f"{text}: {cost}", "switch it on in postgresql.conf; reload")
     if not risks:
         yield Finding("postgresql durability", "ok", "what is committed outlasts a power cut")
 

@@ -5,7 +5,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +132,49 @@ def test_each_kind_of_error_has_its_status(error: errors.TaskmillError, status: 
     assert exits.status_of(error) == status
     assert exits.document_of(error)["error"]["exit"] == status
     assert exits.line_of(error).startswith("taskmill: x")
+
+
+class Refuser(BaseHTTPRequestHandler):
+    """Answers everything with the status that the path begins with."""
+
+    def do_GET(self) -> None:
+        status = int(self.path.split("/")[1])
+        body = b'{"detail": "because", "code": "some_code"}' if status != 200 else b"<html>hello</html>"
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def refuser() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuser)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "answer, status",
+    [(401, 5), (403, 5), (404, 3), (405, 2), (409, 1), (422, 2), (429, 4), (500, 1), (503, 4), (307, 1), (200, 1)],
+)
+def test_each_answer_of_a_server_has_its_exit_status(
+    refuser: str, answer: int, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = main(["get", "x", "--url", f"{refuser}/{answer}"])
+
+    printed = capsys.readouterr()
+    assert (ended, printed.out) == (status, "")
+    assert re.fullmatch(r"taskmill: [^\n]+\n", printed.err), printed.err
+    if answer not in (200, 307):
+        assert "because" in printed.err
 
 
 # What is printed .....................................................................
