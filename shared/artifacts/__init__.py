@@ -5,38 +5,36 @@ What a file is called, whose it is and when it goes stands in PostgreSQL; here a
 
 import asyncio
 import os
-import re
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
 
-from shared.errors import ArtifactNotFoundError, ArtifactsUnavailableError
+from shared.artifacts.places import folder_of, open_place, remove_unfinished, require_artifacts_url
+from shared.artifacts.streams import (
+    CHUNK_BYTES,
+    PART_BYTES,
+    Incoming,
+    guarded,
+    guarded_async,
+    nothing,
+    translated,
+)
+from shared.errors import ArtifactsUnavailableError
 
 if TYPE_CHECKING:  # loaded with the first file: many workers never see one
     from obstore.store import LocalStore, S3Store
 
-#: Bytes that travel at once.
-_CHUNK_BYTES: Final = 1024 * 1024
-#: Bytes of a part of a large file. S3 takes none that are smaller.
-_PART_BYTES: Final = 5 * 1024 * 1024
+__all__ = ["ArtifactStore", "StoredObject", "require_artifacts_url"]
+
 #: Parts of one file that are under way at once; each is in memory meanwhile.
 _PARTS_AT_ONCE: Final = 2
 #: Keys that are looked at or deleted at once.
 _KEYS_AT_ONCE: Final = 1_000
-
-# A request may last as long as a slow client takes; one that stands still may not.
-_CLIENT: Final = {
-    "connect_timeout": timedelta(seconds=5),
-    "read_timeout": timedelta(seconds=30),
-    "timeout": timedelta(days=1),
-}
-_RETRIES: Final = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ class ArtifactStore:
     def __init__(self, url: str) -> None:
         require_artifacts_url(url)
         self.url = url
-        self._folder = _folder_of(url)
+        self._folder = folder_of(url)
         self._opening = threading.Lock()
         self._opened: LocalStore | S3Store | None = None
 
@@ -101,24 +99,24 @@ class ArtifactStore:
         """
         import obstore
 
-        with _translated(key, self._folder):
-            chunks = iter(obstore.get(self._store(), key).stream(min_chunk_size=_CHUNK_BYTES))
+        with translated(key, self._folder):
+            chunks = iter(obstore.get(self._store(), key).stream(min_chunk_size=CHUNK_BYTES))
         with target.open("wb") as file:
-            for chunk in _guarded(chunks, key, self._folder):
+            for chunk in guarded(chunks, key, self._folder):
                 file.write(chunk)
 
     def discard(self, key: str) -> None:
         """Remove a file, if it is there."""
         import obstore
 
-        with _translated(None, self._folder), suppress(FileNotFoundError):
+        with translated(None, self._folder), suppress(FileNotFoundError):
             obstore.delete(self._store(), key)
 
     def _put(self, key: str, data: Any) -> None:
         import obstore
 
-        with _translated(None, self._folder):
-            obstore.put(self._store(), key, data, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
+        with translated(None, self._folder):
+            obstore.put(self._store(), key, data, chunk_size=PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
             self._sync(key)
 
     # For the event loop .............................................................
@@ -130,13 +128,13 @@ class ArtifactStore:
         """
         import obstore
 
-        incoming = _Incoming(chunks)
+        incoming = Incoming(chunks)
         store = await asyncio.to_thread(self._store)
         begin = await incoming.next_part()
         try:
-            with _translated(None, self._folder):
+            with translated(None, self._folder):
                 whole = begin if incoming.ended else incoming.all_from(begin)
-                await obstore.put_async(store, key, whole, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
+                await obstore.put_async(store, key, whole, chunk_size=PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
                 await asyncio.to_thread(self._sync, key)
         except ArtifactsUnavailableError:
             if incoming.error is not None:
@@ -153,13 +151,13 @@ class ArtifactStore:
         import obstore
 
         store = await asyncio.to_thread(self._store)
-        with _translated(key, self._folder):
+        with translated(key, self._folder):
             if start >= stop:
                 await obstore.head_async(store, key)
-                return _nothing()
+                return nothing()
             found = await obstore.get_async(store, key, options={"range": (start, stop)})
-            chunks = found.stream(min_chunk_size=_CHUNK_BYTES // 4)
-        return _guarded_async(chunks, key, self._folder)
+            chunks = found.stream(min_chunk_size=CHUNK_BYTES // 4)
+        return guarded_async(chunks, key, self._folder)
 
     async def delete(self, keys: Iterable[str]) -> None:
         """Remove files, as far as they are there."""
@@ -167,7 +165,7 @@ class ArtifactStore:
 
         wanted = list(keys)
         store = await asyncio.to_thread(self._store)
-        with _translated(None, self._folder):
+        with translated(None, self._folder):
             if self._folder is None:
                 for begin in range(0, len(wanted), _KEYS_AT_ONCE):
                     await obstore.delete_async(store, wanted[begin : begin + _KEYS_AT_ONCE])
@@ -183,7 +181,7 @@ class ArtifactStore:
         store = await asyncio.to_thread(self._store)
         pages = obstore.list(store, chunk_size=_KEYS_AT_ONCE)
         while True:
-            with _translated(None, self._folder):
+            with translated(None, self._folder):
                 page = await anext(pages, None)
             if page is None:
                 return
@@ -196,15 +194,15 @@ class ArtifactStore:
         """
         if self._folder is None:
             return 0
-        return await asyncio.to_thread(_remove_unfinished, self._folder, time.time() - older_than_s)
+        return await asyncio.to_thread(remove_unfinished, self._folder, time.time() - older_than_s)
 
     # Opening ........................................................................
 
     def _store(self) -> "LocalStore | S3Store":
         with self._opening:
             if self._opened is None or not self._is_there():
-                with _translated(None, self._folder):
-                    self._opened = _open(self.url, self._folder)
+                with translated(None, self._folder):
+                    self._opened = open_place(self.url, self._folder)
             return self._opened
 
     def _is_there(self) -> bool:
@@ -222,122 +220,3 @@ class ArtifactStore:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-
-def require_artifacts_url(url: str) -> None:
-    """Do nothing if artifacts can be kept at an address.
-
-    Raises:
-        ValueError: They can't.
-    """
-    parts = urlsplit(url)
-    is_folder = parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/")
-    is_bucket = parts.scheme == "s3" and bool(parts.netloc)
-    if not (is_folder or is_bucket) or parts.query or parts.fragment:
-        raise ValueError("must be file:///folder (three slashes: an absolute path) or s3://bucket/prefix")
-
-
-def _folder_of(url: str) -> Path | None:
-    parts = urlsplit(url)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
-
-
-def _open(url: str, folder: Path | None) -> "LocalStore | S3Store":
-    from obstore.store import LocalStore, S3Store
-
-    if folder is not None:
-        return LocalStore(folder, mkdir=True, automatic_cleanup=True)
-    allow_http = _s3_endpoint(os.environ).startswith("http://")
-    return S3Store.from_url(url, client_options={**_CLIENT, "allow_http": allow_http}, retry_config=_RETRIES)  # type: ignore[arg-type]
-
-
-def _s3_endpoint(environment: Mapping[str, str]) -> str:
-    return environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or ""
-
-
-def _remove_unfinished(folder: Path, before: float) -> int:
-    removed = 0
-    for path in folder.rglob("*#*"):
-        # The library writes to KEY#NUMBER, and renames it when it is whole.
-        with suppress(FileNotFoundError):
-            if re.fullmatch(r".*#[0-9]+", path.name) and path.is_file() and path.stat().st_mtime < before:
-                path.unlink()
-                removed += 1
-    return removed
-
-
-# Streams ............................................................................
-
-
-class _Incoming:
-    """Bytes from outside in pieces of a good size, and what went wrong with them, if anything did."""
-
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
-        self.size_bytes = 0
-        self.ended = False
-        self.error: BaseException | None = None
-
-    async def next_part(self, at_least: int = _PART_BYTES) -> bytes:
-        """The next bytes: fewer than `at_least` only at the end."""
-        part = bytearray()
-        while len(part) < at_least:
-            try:
-                part += await anext(self._chunks)
-            except StopAsyncIteration:
-                self.ended = True
-                break
-            except BaseException as error:
-                self.error = error
-                raise
-        self.size_bytes += len(part)
-        return bytes(part)
-
-    async def all_from(self, begin: bytes) -> AsyncIterator[bytes]:
-        """`begin`, and everything after it."""
-        yield begin
-        while not self.ended:
-            yield await self.next_part(_CHUNK_BYTES)
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
-
-
-def _guarded(chunks: Iterator[bytes], key: str, folder: Path | None) -> Iterator[bytes]:
-    while True:
-        with _translated(key, folder):
-            chunk = next(chunks, None)
-        if chunk is None:
-            return
-        yield chunk
-
-
-async def _guarded_async(chunks: AsyncIterator[bytes], key: str, folder: Path | None) -> AsyncIterator[bytes]:
-    while True:
-        with _translated(key, folder):
-            chunk = await anext(chunks, None)
-        if chunk is None:
-            return
-        yield chunk
-
-
-@contextmanager
-def _translated(key: str | None, folder: Path | None) -> Iterator[None]:
-    """Errors of the library as ours. A missing file is only that if a key was asked for and the store is there."""
-    from obstore.exceptions import BaseError
-
-    try:
-        yield
-    except FileNotFoundError as error:
-        is_there = folder.is_dir() if folder is not None else "NoSuchBucket" not in str(error)
-        if key is not None and is_there:
-            raise ArtifactNotFoundError(key) from error
-        raise ArtifactsUnavailableError(_first_line(error)) from error
-    except (BaseError, OSError, ValueError) as error:
-        raise ArtifactsUnavailableError(_first_line(error)) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:500]
