@@ -49,7 +49,7 @@ def _queue_arguments(facts: BrokerFacts) -> Iterator[Finding]:
         yield Finding(
             "rabbitmq queues", "bad", str(queue.mismatch), "see docs/operating.md, Change the type of the queues"
         )
-    if not mismatched:
+    if facts.queues and not mismatched:
         limit = f", delivery limit {DELIVERY_LIMIT}" if facts.queue_type == "quorum" else ""
         yield Finding("rabbitmq queues", "ok", f"all {len(facts.queues)} are {facts.queue_type} as declared{limit}")
 

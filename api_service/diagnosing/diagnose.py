@@ -17,7 +17,7 @@ from api_service.diagnosing.broker import about_broker
 from api_service.diagnosing.database import about_connections, about_database, about_outbox
 from api_service.diagnosing.finding import Finding, away
 from api_service.diagnosing.stores import ArtifactFacts, about_artifacts, about_cache
-from api_service.diagnosing.workers import about_queues, about_types, about_workers
+from api_service.diagnosing.workers import about_prefetch, about_queues, about_types, about_workers
 from api_service.services import Services
 from shared.artifacts import ArtifactStore
 from shared.broker.base import BrokerFacts
@@ -124,6 +124,7 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
         yield from about_artifacts(facts.artifacts.facts)
     if facts.workers.facts is not None:
         yield from about_workers(facts.workers.facts, version=VERSION)
+        yield from about_prefetch(facts.workers.facts)
     if facts.queues.facts is not None:
         yield from about_queues(facts.queues.facts)
     if facts.database.facts is not None:

@@ -1,11 +1,15 @@
 """What the facts about workers, and about the work that waits for them, mean."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from api_service.diagnosing.finding import Finding, Level, either
 from shared.store.queues import QueueFigures
 from shared.store.workers import WorkerView
+
+#: Tasks of one queue that one process, which has one core, hardly runs at once.
+_MUCH_PREFETCH: Final = 500
 
 
 def about_workers(workers: Sequence[WorkerView], *, version: str) -> Iterator[Finding]:
@@ -34,6 +38,25 @@ def about_workers(workers: Sequence[WorkerView], *, version: str) -> Iterator[Fi
 _STALE: Final = "no heartbeat: their tasks are rescued; look whether host or process is gone, and start another"
 _UNHEALTHY: Final = "they beat and do not consume: look at their log, and at rabbitmq here"
 _DRAINED: Final = "they take nothing more; restart them when whatever they were drained for is done"
+
+
+def about_prefetch(workers: Sequence[WorkerView]) -> Iterator[Finding]:
+    """How many messages workers may hold: as many as they run at once, so that none is kept from an idle one."""
+    live = [worker for worker in workers if not worker.stale]
+    sums: Counter[str] = Counter()
+    for worker in live:
+        sums.update(worker.queues)
+    if not sums:
+        return
+    hoarding = {worker.id for worker in live if max(worker.queues.values(), default=0) > _MUCH_PREFETCH}
+    yield either(
+        "prefetch",
+        not hoarding,
+        "as many as run at once: " + ", ".join(f"{queue} {number}" for queue, number in sorted(sums.items())),
+        "warn",
+        f"lower WORKER_QUEUES of {', '.join(sorted(hoarding)[:5])}: what one worker holds and has no time for, no other"
+        " can take; start more workers instead",
+    )
 
 
 def about_queues(queues: Sequence[QueueFigures]) -> Iterator[Finding]:

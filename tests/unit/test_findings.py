@@ -10,7 +10,7 @@ from api_service.diagnosing.broker import about_broker
 from api_service.diagnosing.database import about_connections, about_database, about_outbox
 from api_service.diagnosing.finding import Finding, away, skew, worst_of
 from api_service.diagnosing.stores import ArtifactFacts, about_artifacts, about_cache
-from api_service.diagnosing.workers import about_queues, about_types, about_workers
+from api_service.diagnosing.workers import about_prefetch, about_queues, about_types, about_workers
 from shared.broker.base import BrokerFacts, QueueAtBroker
 from shared.cache.base import CacheFacts
 from shared.store.database import SCHEMA_REVISION
@@ -69,6 +69,7 @@ def test_what_is_well_is_said_to_be() -> None:
         *about_cache(REDIS, clock=CLOCK),
         *about_artifacts(ArtifactFacts(place="file:///x", free_bytes=2**40)),
         *about_workers([WORKER], version="1"),
+        *about_prefetch([WORKER]),
         *about_queues([QUEUE]),
         *about_types({}),
     ]
@@ -184,6 +185,13 @@ def test_artifacts_need_room(free_bytes: int | None, level: str | None) -> None:
 )
 def test_workers_have_their_troubles(workers: list[WorkerView], expected: list[tuple[str, str]]) -> None:
     assert troubles(about_workers(workers, version="1")) == expected
+
+
+def test_a_worker_that_would_hoard_is_noticed() -> None:
+    hoarding = replace(WORKER, queues={"default": 5000})
+
+    assert troubles(about_prefetch([WORKER, hoarding])) == [("prefetch", "warn")]
+    assert troubles(about_prefetch([replace(hoarding, stale=True)])) == []
 
 
 def test_work_that_nobody_does_is_noticed() -> None:
