@@ -321,7 +321,9 @@ async def test_no_name_leads_anywhere_else(api: ApiUnderTest, name: str) -> None
             assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("id_", ["x", "..%2fx", "%00", "0" * 32, "0" * 5000, "01990000-0000-7000-8000-000000000000", "%F0%9F%98%80"])
+@pytest.mark.parametrize(
+    "id_", ["x", "..%2fx", "%00", "0" * 32, "0" * 5000, "01990000-0000-7000-8000-000000000000", "%F0%9F%98%80"]
+)
 async def test_an_unknown_id_is_404(api: ApiUnderTest, id_: str) -> None:
     for path in (f"/artifacts/{id_}", f"/tasks/{id_}/artifacts/report.csv"):
         answer = await api.client.get(path)

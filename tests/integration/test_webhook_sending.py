@@ -161,7 +161,7 @@ async def test_no_receiver_holds_a_delivery_up(receiver: Receiver, act: Any) -> 
 @pytest.mark.parametrize(
     "answer",
     [b"", b"\x00\xff garbage \r\n\r\n", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 999999 X\r\n\r\n", reset, endless_headers],
-    ids=str,
+    ids=["nothing", "garbage", "ssh", "status", "reset", "endless"],
 )
 async def test_what_is_no_http_is_no_answer(receiver: Receiver, answer: Any) -> None:
     receiver.answers.append(answer)
