@@ -54,8 +54,8 @@ def about_prefetch(workers: Sequence[WorkerView]) -> Iterator[Finding]:
         not hoarding,
         "as many as run at once: " + ", ".join(f"{queue} {number}" for queue, number in sorted(sums.items())),
         "warn",
-        f"lower WORKER_QUEUES of {', '.join(sorted(hoarding)[:5])}: what one worker holds and has no time for, no other"
-        " can take; start more workers instead",
+        f"lower WORKER_QUEUES of {', '.join(sorted(hoarding)[:5])}: what one holds and has no time for, no other can"
+        " take; start more workers instead",
     )
 
 
