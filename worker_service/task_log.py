@@ -1,6 +1,7 @@
 """What handlers say through `ctx.log`, on its way to those who watch the task."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections import deque
@@ -151,14 +152,24 @@ def line_of(level: str, attempt: int, event: Mapping[str, Any]) -> str:
     fields = {"level": level, "event": _text(event.get("event", "")), "time": now}
     line = orjson.dumps({**fields, "attempt": attempt})
     for name, value in event.items():
-        if name in ("event", "exc_info", "stack_info"):
+        if name in ("event", "stack_info"):
             continue
+        if name == "exc_info":
+            name, value = "exception", _exception(value)
         name = f"{name}_" if name in _OWN else str(name)
         longer = b"%s,%s:%s}" % (line[:-1], orjson.dumps(_text(name)), _json(value))
         if len(longer) > MAX_LINE_BYTES - 20:
             return (line[:-1] + b',"truncated":true}').decode()
         line = longer
     return line.decode()
+
+
+def _exception(exc_info: Any) -> str | None:
+    """What went wrong, without its traceback, which the log of the worker has."""
+    error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
+    if not isinstance(error, BaseException):
+        error = sys.exc_info()[1] if error else None
+    return None if error is None else f"{type(error).__name__}: {error}"
 
 
 def _json(value: Any) -> bytes:

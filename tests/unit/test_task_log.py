@@ -61,6 +61,20 @@ def test_the_log_of_the_worker_is_as_it_was() -> None:
     assert logs == [{"event": "printed", "level_of_ink": 3, "log_level": "info"}]
 
 
+def test_an_exception_is_named() -> None:
+    logger, lines, _ = tapped()
+
+    try:
+        raise OSError("no paper")
+    except OSError as error:
+        logger.exception("not_printed")
+        logger.warning("printed_not", exc_info=error)
+    logger.error("no_exception", exc_info=True)  # noqa: LOG014 - as handlers do by mistake
+
+    assert [line["exception"] for line in lines] == ["OSError: no paper", "OSError: no paper", None]
+    assert [line["level"] for line in lines] == ["error", "warning", "error"]
+
+
 def test_details_stay_in_the_log_of_the_worker() -> None:
     logger, lines, _ = tapped()
 
