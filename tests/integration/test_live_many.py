@@ -122,9 +122,7 @@ async def test_a_thousand_streams_and_one_that_nobody_reads(
             streams = await asyncio.gather(*(RawStream.open(address, ids[n % TASKS]) for n in range(STREAMS)))
             await all_hear([unread, *streams], "event: snapshot")
 
-            for start in range(0, len(TORRENT), 100):
-                lines = TORRENT[start : start + 100]
-                await events.publish([Event("log", torrent, "demo.echo", "default", line) for line in lines])
+            await flood(events, torrent)
             await events.publish(
                 [Event("log", task_id, "demo.echo", "default", {"event": "hello"}) for task_id in ids]
             )
@@ -146,6 +144,36 @@ async def test_a_thousand_streams_and_one_that_nobody_reads(
     assert_in_order(late[0])
     assert api.returncode() == 0
     assert "Traceback" not in api.output()
+
+
+async def test_a_stopping_process_does_not_wait_for_who_does_not_read(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    events = RedisEvents(redis_url)
+    async with open_store(database_url) as store, httpx.AsyncClient(timeout=PATIENCE_S) as http:
+        await store.task_types.announce([ECHO])
+        async with an_api(database_url, redis_url, tmp_path) as (api, address):
+            task_id = await submit(http, address)
+            unread = await RawStream.open(address, task_id)
+            await all_hear([unread], "event: snapshot")
+            await flood(events, task_id)
+            await submit(http, address)
+
+            api.signal(signal.SIGTERM)
+            await api.ended()
+            unread.writer.close()
+    await events.close()
+
+    assert api.returncode() == 0
+    assert "timeout graceful shutdown exceeded" not in api.output()
+    assert "Traceback" not in api.output()
+
+
+async def flood(events: RedisEvents, task_id: UUID) -> None:
+    """More log lines of a task than a client takes that does not read."""
+    for start in range(0, len(TORRENT), 100):
+        lines = TORRENT[start : start + 100]
+        await events.publish([Event("log", task_id, "demo.echo", "default", line) for line in lines])
 
 
 async def submit(http: httpx.AsyncClient, address: str) -> UUID:
