@@ -93,7 +93,8 @@ async def test_a_queued_task_is_explained_by_what_it_waits_for(store: Store) -> 
         0, 0, 0, False, 1, None,
     )  # fmt: skip
     assert (served.consumers, served.knowing, served.live_workers) == (1, 1, 1)
-    assert paused.paused and paused.paused_at is not None
+    assert paused.paused
+    assert paused.paused_at is not None
     assert (paused.older, paused.older_high, paused.younger_high) == (1, 0, 1)
 
 

@@ -62,7 +62,11 @@ EITHER = {
         (EITHER, {}, [("/p/a", "is required, or 'b' in its place")]),
         (EITHER, {"a": 1, "b": 1}, [("/p/b", "only one of 'a' and 'b' can be given")]),
         ({"properties": {"x": EITHER}}, {"x": {}}, [("/p/x/a", "is required, or 'b' in its place")]),
-        ({"$defs": {"e": EITHER}, "items": {"$ref": "#/$defs/e"}}, [{}], [("/p/0/a", "is required, or 'b' in its place")]),
+        (
+            {"$defs": {"e": EITHER}, "items": {"$ref": "#/$defs/e"}},
+            [{}],
+            [("/p/0/a", "is required, or 'b' in its place")],
+        ),
         ({"oneOf": [{"type": "string"}, {"required": ["a"]}]}, {}, [("/p", None)]),
     ],
     ids=["neither of two", "both of two", "further down", "behind a reference", "other branches"],
