@@ -1,1 +1,1 @@
-"""How mail leaves. Loaded with the first mail: what it stands on is heavy, and many workers send none."""
+"""How mail leaves. Loaded with the first mail, but for `payloads`: what it stands on is heavy, and many workers send none."""

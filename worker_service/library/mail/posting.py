@@ -10,9 +10,9 @@ from worker_service.context import TaskContext
 from worker_service.errors import Permanent
 from worker_service.library.mail.letters import Letter, message_id
 from worker_service.library.mail.mailing import Mailing, Recipient, Tally, recipients_of
+from worker_service.library.mail.payloads import BulkEmail, Email, Report, Texts, Unsent
 from worker_service.library.mail.server import MailConnection
 from worker_service.library.mail.templates import TemplateFaultError, Templates
-from worker_service.library.notifications import BulkEmail, Email, Report, Texts, Unsent
 
 #: Recipients that a report names of each kind.
 _NAMED: Final = 1000
