@@ -33,6 +33,9 @@ STOP_GRACE_S: Final = 5.0
 #: Seconds after which the folder of a killed process is looked at again: it may have written until its end.
 _SCRATCH_AGAIN_S: Final = 5.0
 
+#: Seconds after which the time of an attempt counts although its process has not begun: it may hang.
+_PROCESS_START_S: Final = 60.0
+
 OnReport = Callable[[Running, Report], None]
 
 
@@ -121,7 +124,7 @@ class Executor:
                     self._call_in_thread, running, limiter=self._threads, abandon_on_cancel=True
                 )
             case "process":
-                end = await self._processes.run(lambda slot: self._job(running, slot), lambda: self._begin(running))
+                end = await self._processes.run(lambda slot: self._job(running, slot), lambda: self._place(running))
                 running.artifacts_of_process = end.artifacts
                 return end.report
 
@@ -194,6 +197,16 @@ class Executor:
     @staticmethod
     def _begin(running: Running) -> None:
         running.began_at = running.loop.time()
+
+    @staticmethod
+    def _place(running: Running) -> None:
+        # Until the process says that the handler begins it may be starting, which is not the handler's time.
+        running.began_at = running.loop.time() + _PROCESS_START_S
+
+    def begun_in_process(self, task_id: UUID, attempt: int, _: str) -> None:
+        """Take the word of a process that it calls the handler now."""
+        if running := self._running.get((task_id, attempt)):
+            self._begin(running)
 
     def progress_from_process(self, task_id: UUID, attempt: int, progress: str) -> None:
         """Take a report that came from a process of the pool."""

@@ -31,6 +31,7 @@ from worker_service.task_log import LogTap
 log = structlog.get_logger(__name__)
 
 #: What a process says of its attempt.
+_BEGUN: Final = "begun"
 _PROGRESS: Final = "progress"
 _LINE: Final = "log"
 #: Reports of progress that are read in one go: a handler that never stops reporting must not hold up the loop.
@@ -77,8 +78,9 @@ class HandlerProcesses:
 
     Args:
         size: How many processes.
-        on_progress: Called on the event loop with (task_id, attempt, progress as JSON text).
-        on_line: The same for log lines.
+        on_begun: Called on the event loop with (task_id, attempt, "") when a process calls the handler.
+        on_progress: The same with progress as JSON text.
+        on_line: The same with log lines.
         lookups: Answers the processes where the artifacts are that their handlers fetch.
     """
 
@@ -87,13 +89,14 @@ class HandlerProcesses:
         size: int,
         setup: Setup,
         *,
+        on_begun: Callable[[UUID, int, str], None],
         on_progress: Callable[[UUID, int, str], None],
         on_line: Callable[[UUID, int, str], None],
         lookups: Lookups,
     ) -> None:
         self._size = size
         self._setup = setup
-        self._on = {_PROGRESS: on_progress, _LINE: on_line}
+        self._on = {_BEGUN: on_begun, _PROGRESS: on_progress, _LINE: on_line}
         self._lookups = lookups
         self._pool: ProcessPool | None = None
         # A fresh interpreter: a fork would copy the locks of our threads.
@@ -108,17 +111,17 @@ class HandlerProcesses:
     def __repr__(self) -> str:
         return f"<HandlerProcesses {self._size - len(self._free_slots)} of {self._size} busy>"
 
-    async def run(self, make_job: Callable[[int], Job], on_begin: Callable[[], None]) -> JobEnd:
+    async def run(self, make_job: Callable[[int], Job], on_placed: Callable[[], None]) -> JobEnd:
         """Run one job in a process, once one is free. Cancelling this kills the process.
 
         Args:
             make_job: Makes the job for a slot, by whose number `ask_to_stop` reaches it.
-            on_begin: Called when a process is free.
+            on_placed: Called when a process is free; it may have to be started yet.
         """
         async with self._slots:
             slot = self._free_slots.pop()
             try:
-                on_begin()
+                on_placed()
                 return await self._run_in(make_job(slot), slot)
             finally:
                 self._free_slots.append(slot)
@@ -272,6 +275,7 @@ def _run_job(job: Job) -> JobEnd:
     with structlog.contextvars.bound_contextvars(
         task_id=str(job.task_id), attempt=job.attempt, request_id=job.request_id, **caller
     ):
+        say(_BEGUN, "")
         try:
             report = call_blocking(registry.get(job.type), job.payload, ctx)
             return JobEnd(report, files.made)

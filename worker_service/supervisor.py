@@ -107,6 +107,7 @@ class Supervisor:
         self._processes = HandlerProcesses(
             options.processes or os.cpu_count() or 1,
             Setup(tuple(options.modules), options.log_format, options.log_level, self.worker_id, artifacts.url),
+            on_begun=lambda *word: self._executor.begun_in_process(*word),
             on_progress=lambda *report: self._executor.progress_from_process(*report),
             on_line=lambda *line: self._executor.line_from_process(*line),
             lookups=Lookups(finder),

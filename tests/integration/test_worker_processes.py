@@ -8,6 +8,7 @@ import pytest
 
 from shared.domain.task import TaskRecord
 from shared.store.store import Store
+from tests import slow_module
 from tests.workers import Neighbours, Worker, run_worker
 
 
@@ -34,6 +35,14 @@ async def test_a_process_that_dies_is_only_that_attempts_failure(worker: Worker)
     assert kinds == {"exit": "process_died", "kill": "process_died", "sys.exit": "SystemExit"}
     assert (before.status, after.status) == ("succeeded", "succeeded")
     assert before.result != after.result
+
+
+async def test_the_start_of_a_process_is_not_the_time_of_its_attempt(store: Store, module_database_url: str) -> None:
+    neighbours = Neighbours(module_database_url)
+    async with run_worker(neighbours, modules=["tests.slow_module"]) as worker:
+        task_id = await worker.submit("slow_module.echo", timeout_s=slow_module.IMPORT_S / 2)
+
+        assert (await worker.final(task_id)).status == "succeeded"
 
 
 async def test_a_process_ends_at_100_percent_even_if_it_ends_at_once(worker: Worker) -> None:

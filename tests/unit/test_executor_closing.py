@@ -31,7 +31,12 @@ async def test_an_attempt_that_was_claimed_too_late_goes_back_unspent() -> None:
     executor = Executor(
         worker_id="a",
         processes=HandlerProcesses(
-            1, Setup((), "json", "info", "a", "file:///nowhere"), on_progress=Mock(), on_line=Mock(), lookups=Mock()
+            1,
+            Setup((), "json", "info", "a", "file:///nowhere"),
+            on_begun=Mock(),
+            on_progress=Mock(),
+            on_line=Mock(),
+            lookups=Mock(),
         ),
         threads=1,
         on_report=lambda running, report: reports.append((running, report)),
