@@ -37,7 +37,7 @@ async def test_a_process_that_dies_is_only_that_attempts_failure(worker: Worker)
     assert before.result != after.result
 
 
-async def test_the_start_of_a_process_is_not_the_time_of_its_attempt(store: Store, module_database_url: str) -> None:
+async def test_starting_a_process_takes_no_time_of_the_attempt(store: Store, module_database_url: str) -> None:
     neighbours = Neighbours(module_database_url)
     async with run_worker(neighbours, modules=["tests.slow_module"]) as worker:
         task_id = await worker.submit("slow_module.echo", timeout_s=slow_module.IMPORT_S / 2)
