@@ -1,1 +1,1 @@
-"""How mail leaves. Loaded with the first mail, but for `payloads`: what it stands on is heavy, and many workers send none."""
+"""How mail leaves. All but `payloads` is loaded with the first letter: it is heavy, and many workers send none."""
