@@ -116,8 +116,8 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """The address of an API that lives; of each in turn."""
-        living = [url for api, url in self._urls.items() if api.pid is not None]
+        """The address of an API that lives, of each in turn; where none does, one at which nothing answers."""
+        living = [url for api, url in self._urls.items() if api.pid is not None] or list(self._urls.values())
         return living[next(self._turn) % len(living)]
 
     def url_of(self, api: ServiceProcess) -> str:
