@@ -8,19 +8,23 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from shared.domain.task import progress_json
 from shared.errors import TaskmillError
 from shared.jsontext import printable
+from shared.telemetry.logging import tapped_logger
 from worker_service.errors import SoftTimeout, Stopped
 from worker_service.files import AttemptFiles, Data, Nothing
 from worker_service.marking import Marks, require_mark
 from worker_service.system import System
-from worker_service.task_log import LogTap, tapped_logger
+from worker_service.task_log import LogTap
 
 #: Characters of a progress message. A report stays below PIPE_BUF (4096 bytes), so that a process that is
 #: killed while it writes one leaves no half of it behind.
 _MESSAGE_CHARS: Final = 500
+#: The name of the logger in the lines of handlers.
+_LOGGER: Final = "task"
 
 
 class Signals(Protocol):
@@ -78,12 +82,14 @@ class TaskContext:
         self._loop = loop
 
     @cached_property
-    def log(self) -> structlog.stdlib.BoundLogger:
+    def log(self) -> FilteringBoundLogger:
         """A structlog logger whose lines carry the task, attempt, worker and request.
 
         Besides the log of the worker they go, from `info` up, to those who watch the task live.
         """
-        logger: structlog.stdlib.BoundLogger = tapped_logger(self._log_tap)
+        if self._log_tap is not None:
+            return tapped_logger(self._log_tap, _LOGGER)
+        logger: FilteringBoundLogger = structlog.get_logger(_LOGGER)
         return logger
 
     @property

@@ -100,14 +100,6 @@ class LogTap:
             self._send(_note_of_dropped(self._attempt, dropped))
 
 
-def tapped_logger(tap: LogTap | None) -> Any:
-    """A logger like all others, but what it is told goes through the tap first."""
-    if tap is None:
-        return structlog.get_logger("task")
-    processors = [tap, *structlog.get_config()["processors"]]
-    return structlog.wrap_logger(None, processors=processors, logger_factory_args=("task",))
-
-
 class TaskLogs:
     """Gathers the lines of all attempts of a worker until they are published, a few times a second.
 

@@ -16,7 +16,8 @@ from shared.cache.memory import MemoryCache
 from shared.domain.task import TaskRecord
 from shared.events.memory import MemoryEvents
 from shared.news import News
-from worker_service.task_log import MAX_LINE_BYTES, LogTap, TaskLogs, line_of, tapped_logger
+from shared.telemetry.logging import tapped_logger
+from worker_service.task_log import MAX_LINE_BYTES, LogTap, TaskLogs, line_of
 
 _PIPE_BUF = 4096
 _PREFIX = len(f"log {uuid4()} 2147483647 ")
@@ -38,7 +39,7 @@ def tapped(clock: Clock | None = None) -> tuple[Any, list[dict[str, Any]], LogTa
     """A logger, what came through its tap, and the tap."""
     lines: list[dict[str, Any]] = []
     tap = LogTap(2, lambda line: lines.append(orjson.loads(line)), clock or Clock())
-    return tapped_logger(tap), lines, tap
+    return tapped_logger(tap, "task"), lines, tap
 
 
 def test_a_line_says_what_the_handler_said() -> None:
@@ -180,7 +181,7 @@ def test_a_line_that_can_not_be_sent_harms_nobody() -> None:
         raise BrokenPipeError
 
     tap = LogTap(1, broken)
-    logger = tapped_logger(tap)
+    logger = tapped_logger(tap, "task")
 
     logger.info("said")
     tap.close()
