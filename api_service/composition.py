@@ -12,6 +12,7 @@ from shared.cache.redis import RedisCache
 from shared.errors import BrokerUnavailableError, DatabaseUnavailableError, SchemaMissingError
 from shared.events.redis import RedisEvents
 from shared.news import News
+from shared.pace import Pace
 from shared.publisher import Publisher
 from shared.settings import ApiSettings
 from shared.startup import wait_for
@@ -44,7 +45,7 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
             stack.push_async_callback(part.close)
         broker = await _open_broker(settings, stack)
         store = Store(database)
-        publisher = Publisher(broker, store.outbox)
+        publisher = Publisher(broker, store.outbox, Pace(store.task_types))
         publisher.start()
         stack.push_async_callback(publisher.close)
         streams = Streams(events)

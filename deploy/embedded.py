@@ -27,6 +27,7 @@ from shared.cache.memory import MemoryCache
 from shared.errors import DatabaseUnavailableError, NoKeysError, TaskmillError
 from shared.events.memory import MemoryEvents
 from shared.news import News
+from shared.pace import Pace
 from shared.publisher import Publisher
 from shared.settings import EmbeddedSettings, load_or_exit
 from shared.startup import require_no_arguments, wait_for
@@ -101,7 +102,7 @@ class Embedded:
                 await part.open()
                 stack.push_async_callback(part.close)
             store = Store(database)
-            publisher = Publisher(broker, store.outbox)
+            publisher = Publisher(broker, store.outbox, Pace(store.task_types))
             publisher.start()
             stack.push_async_callback(publisher.close)
             streams = Streams(events)

@@ -27,6 +27,7 @@ from shared.cache.memory import MemoryCache
 from shared.domain.status import MOVES, TaskStatus, is_final
 from shared.events.memory import MemoryEvents
 from shared.news import News
+from shared.pace import Pace
 from shared.publisher import Publisher
 from shared.settings import ApiSettings, EmbeddedSettings, ServiceSettings, WorkerSettings
 from shared.store.database import Database
@@ -162,7 +163,7 @@ def _openapi() -> dict[str, Any]:
         broker=broker,
         cache=cache,
         events=events,
-        publisher=Publisher(broker, store.outbox),
+        publisher=Publisher(broker, store.outbox, Pace(store.task_types)),
         news=News(cache, events, result_ttl_s=1, failure_ttl_s=1),
         streams=Streams(events),
         artifacts=ArtifactStore("file:///nowhere"),

@@ -111,6 +111,7 @@ class OutboxRow(Base):
     attempt: Mapped[int]
     queue: Mapped[str]
     priority: Mapped[str]
+    type: Mapped[str | None]
     due_at: Mapped[datetime]
 
 
@@ -136,6 +137,7 @@ class TaskTypeRow(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     announcement: Mapped[str] = mapped_column(comment="JSON of TaskTypeInfo")
     announced_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    mean_s: Mapped[float | None] = mapped_column(comment="how long an attempt runs, as workers have measured")
 
 
 class QueueRow(Base):

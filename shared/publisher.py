@@ -9,8 +9,10 @@ from typing import Final
 import structlog
 
 from shared.broker.base import Broker, Message
+from shared.domain.bundling import bundled
 from shared.domain.ring import Ring
 from shared.errors import DatabaseUnavailableError
+from shared.pace import Pace
 from shared.store.outbox import Outbox
 
 log = structlog.get_logger(__name__)
@@ -28,9 +30,10 @@ class Publisher:
     many is harmless: the claim decides.
     """
 
-    def __init__(self, broker: Broker, outbox: Outbox) -> None:
+    def __init__(self, broker: Broker, outbox: Outbox, pace: Pace) -> None:
         self._broker = broker
         self._outbox = outbox
+        self.pace = pace
         self._waiting: deque[Ring] = deque()
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
@@ -64,14 +67,17 @@ class Publisher:
             self._wake.set()
 
     async def publish(self, rings: Sequence[Ring]) -> list[Ring]:
-        """Send a message for each doorbell.
+        """Send doorbells, short tasks of one queue and priority together.
 
         Returns:
             Those that the broker has confirmed. The caller deletes them from the outbox.
         """
-        messages = [Message(ring.queue, ring.priority, (ring.due,)) for ring in rings]
+        bundles = bundled(rings, self.pace.mean_s)
+        messages = [
+            Message(bundle[0].queue, bundle[0].priority, tuple(ring.due for ring in bundle)) for bundle in bundles
+        ]
         confirmed = await self._broker.publish(messages)
-        return [ring for ring, is_confirmed in zip(rings, confirmed, strict=True) if is_confirmed]
+        return [ring for bundle, is_out in zip(bundles, confirmed, strict=True) if is_out for ring in bundle]
 
     async def _run(self) -> None:
         while True:

@@ -27,6 +27,7 @@ from shared.domain.task_type import TaskTypeInfo
 from shared.events.base import Events
 from shared.events.memory import MemoryEvents
 from shared.news import News
+from shared.pace import Pace
 from shared.publisher import Publisher
 from shared.store.database import Database
 from shared.store.lifecycle import Ending
@@ -154,7 +155,7 @@ async def _open_services(
 ) -> Services:
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="taskmill-test-artifacts-")))
     await broker.open()
-    publisher = Publisher(broker, store.outbox)
+    publisher = Publisher(broker, store.outbox, Pace(store.task_types))
     publisher.start()
     stack.push_async_callback(publisher.close)
     streams = Streams(events)

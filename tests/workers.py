@@ -14,6 +14,7 @@ from shared.domain.status import is_final
 from shared.domain.task import TaskRecord
 from shared.events.memory import MemoryEvents
 from shared.news import News
+from shared.pace import Pace
 from shared.publisher import Publisher
 from shared.store.store import Store
 from tests import worker_handlers
@@ -115,7 +116,7 @@ async def run_worker(neighbours: Neighbours, *, known: Registry = registry, **op
     async with open_store(neighbours.url) as store:
         broker = MemoryBroker(neighbours.queues)
         news = News(neighbours.cache, neighbours.events, result_ttl_s=60, failure_ttl_s=60)
-        publisher = Publisher(broker, store.outbox)
+        publisher = Publisher(broker, store.outbox, Pace(store.task_types))
         publisher.start()
         supervisor = Supervisor(
             replace(_options(neighbours.url), **options),

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that a stopping consumer waits for the claim in flight.
 _CLAIM_AT_STOP_S: Final = 3.0
+#: Seconds for which no slot gets free before what waits in hand is left to other workers.
+_HOARDED_S: Final = 2.0
 
 
 @dataclass(eq=False, slots=True)
@@ -72,6 +74,7 @@ class QueueConsumer:
         self._worker_id = worker_id
         self._default_timeout_s = default_timeout_s
         self._free = concurrency
+        self._moved_at = 0.0
         self._backlog: deque[tuple[Due, _Bundle]] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -94,10 +97,11 @@ class QueueConsumer:
         if self._stopping:
             await self._subscription.close()
         while not self._stopping:
-            await self._wake.wait()
-            self._wake.clear()
+            await self._work_comes()
             while self._backlog and self._free and not self._stopping:
                 await self._claim_some()
+            if self._is_hoarding():
+                await self._relieve()
         self._stopped.set()
 
     async def stop(self) -> None:
@@ -121,6 +125,31 @@ class QueueConsumer:
         if self._subscription is not None:
             await self._subscription.close()
         await self._stopped.wait()
+        await self._hand_back()
+
+    async def _work_comes(self) -> None:
+        """Return when there may be something to do, after some seconds at the latest."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HOARDED_S):
+                await self._wake.wait()
+        self._wake.clear()
+
+    # What others could do ...........................................................
+
+    def _is_hoarding(self) -> bool:
+        """Whether tasks that are in hand have waited in vain for a slot: they came as short ones, and are not."""
+        stuck_s = asyncio.get_running_loop().time() - self._moved_at
+        return bool(self._backlog) and not self._free and not self._stopping and stuck_s >= _HOARDED_S
+
+    async def _relieve(self) -> None:
+        try:
+            log.info("backlog_handed_back", queue=self.queue, count=len(self._backlog))
+            await self._hand_back()
+        except Exception:
+            log.exception("backlog_not_handed_back", queue=self.queue)
+
+    async def _hand_back(self) -> None:
+        """Ring afresh for what was delivered and not claimed, so that any worker may take it."""
         backlog, self._backlog = list(self._backlog), deque()
         due = [entry for entry, _ in backlog]
         if due:
@@ -178,6 +207,7 @@ class QueueConsumer:
 
     def _start(self, task: TaskRecord, bundle: _Bundle) -> None:
         self._free -= 1
+        self._moved_at = asyncio.get_running_loop().time()
         self._executor.start(
             Running(
                 task=task,

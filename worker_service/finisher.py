@@ -48,6 +48,8 @@ class Finisher:
 
     def add(self, running: Running, report: Report) -> None:
         """Decide the outcome of an attempt and write it soon. Returns at once."""
+        if running.began_at is not None:
+            self._publisher.pace.note(running.task.type, running.loop.time() - running.began_at)
         outcome = decide(
             report,
             used=running.task.attempts_used,

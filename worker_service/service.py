@@ -17,6 +17,7 @@ from shared.domain.task_type import SYSTEM_QUEUE
 from shared.errors import BrokerUnavailableError, DatabaseUnavailableError, SchemaMissingError
 from shared.events.redis import RedisEvents
 from shared.news import News
+from shared.pace import Pace
 from shared.publisher import Publisher
 from shared.settings import WorkerSettings, parse_queues
 from shared.startup import unless, wait_for
@@ -96,7 +97,7 @@ class WorkerService:
         cache, events = RedisCache(settings.redis_url), RedisEvents(settings.redis_url)
         store = Store(database)
         news = News(cache, events, result_ttl_s=settings.result_ttl, failure_ttl_s=settings.failure_ttl)
-        publisher = Publisher(broker, store.outbox)
+        publisher = Publisher(broker, store.outbox, Pace(store.task_types))
         try:
             ready = wait_for(
                 "PostgreSQL",

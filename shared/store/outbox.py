@@ -106,22 +106,22 @@ _DELETE: Final = text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))
 _OVERDUE_S: Final = text("SELECT greatest(extract(epoch FROM now() - min(due_at)), 0)::float8 FROM outbox")
 
 _TAKE_DUE: Final = text("""
-    SELECT id, task_id, attempt, queue, priority FROM outbox WHERE due_at <= now()
+    SELECT id, task_id, attempt, queue, priority, type FROM outbox WHERE due_at <= now()
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED""")
 
 _RING_AGAIN: Final = text("""
-    INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
-    SELECT t.id, t.attempt + 1, t.queue, t.priority, now() + interval '5 seconds' FROM tasks t
+    INSERT INTO outbox (task_id, attempt, queue, priority, type, due_at)
+    SELECT t.id, t.attempt + 1, t.queue, t.priority, t.type, now() + interval '5 seconds' FROM tasks t
     WHERE t.status = 'queued' AND t.queue = :queue
       AND t.queued_at < now() - make_interval(secs => :older_than_s)
       AND NOT EXISTS (SELECT FROM outbox o WHERE o.task_id = t.id)
     ORDER BY t.id LIMIT :limit
-    RETURNING id, task_id, attempt, queue, priority""")
+    RETURNING id, task_id, attempt, queue, priority, type""")
 
 # What the relay holds it rings and deletes itself; waiting for it would gain nothing.
 _RING_ALL: Final = text("""
     WITH due AS (
-        SELECT t.id, t.attempt, t.queue, t.priority FROM tasks t
+        SELECT t.id, t.attempt, t.queue, t.priority, t.type FROM tasks t
         WHERE t.status = 'queued' AND t.queue = :queue AND (CAST(:after AS uuid) IS NULL OR t.id > :after)
           AND NOT EXISTS (SELECT FROM queues q WHERE q.name = :queue AND q.paused)
         ORDER BY t.id LIMIT :limit
@@ -129,21 +129,21 @@ _RING_ALL: Final = text("""
         DELETE FROM outbox o WHERE o.id = ANY (ARRAY(
             SELECT x.id FROM outbox x JOIN due ON due.id = x.task_id FOR UPDATE OF x SKIP LOCKED))
     )
-    INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
-    SELECT id, attempt + 1, queue, priority, now() + interval '5 seconds' FROM due
-    RETURNING id, task_id, attempt, queue, priority""")
+    INSERT INTO outbox (task_id, attempt, queue, priority, type, due_at)
+    SELECT id, attempt + 1, queue, priority, type, now() + interval '5 seconds' FROM due
+    RETURNING id, task_id, attempt, queue, priority, type""")
 
 _POSTPONE: Final = text("""
-    INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
-    SELECT t.id, d.attempt, t.queue, t.priority,
+    INSERT INTO outbox (task_id, attempt, queue, priority, type, due_at)
+    SELECT t.id, d.attempt, t.queue, t.priority, t.type,
            now() + least(interval '30 seconds', greatest(interval '2 seconds', (now() - t.queued_at) / 4))
     FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
     JOIN tasks t ON t.id = d.id
     WHERE t.status = 'queued' AND t.attempt = d.attempt - 1 AND t.type <> ALL(CAST(:types AS text[]))""")
 
 _RING_QUEUED: Final = text("""
-    INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
-    SELECT t.id, d.attempt, t.queue, t.priority, now()
+    INSERT INTO outbox (task_id, attempt, queue, priority, type, due_at)
+    SELECT t.id, d.attempt, t.queue, t.priority, t.type, now()
     FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
     JOIN tasks t ON t.id = d.id
     WHERE t.status = 'queued' AND t.attempt = d.attempt - 1""")

@@ -50,7 +50,7 @@ CALL_BACK: Final = f"""
                              'finished_at', m.finished_at)::text,
            '{{}}', '{{}}', now(), now(), false, m.id, m.request_id, 1
     FROM moved m WHERE m.callback_url IS NOT NULL AND m.status IN ({sql_list(FINAL)})
-    RETURNING id, parent_id, queue, priority"""
+    RETURNING id, parent_id, queue, priority, type"""
 
 
 @dataclass(slots=True)
@@ -67,18 +67,18 @@ class Moved:
 def ring_due(*, due_in: str) -> str:
     """CTE part: a doorbell for each queued row of `moved`, for the relay after `due_in` (an SQL interval)."""
     return f"""
-    INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
-    SELECT m.id, m.attempt + 1, m.queue, m.priority, now() + {due_in} FROM moved m WHERE m.status = 'queued'
+    INSERT INTO outbox (task_id, attempt, queue, priority, type, due_at)
+    SELECT m.id, m.attempt + 1, m.queue, m.priority, m.type, now() + {due_in} FROM moved m WHERE m.status = 'queued'
     RETURNING id, task_id"""
 
 
 def ring_due_and_called(*, due_in: str) -> str:
     """CTE part: as `ring_due`, and a doorbell for each callback in `called` too."""
     return f"""
-    INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
-    SELECT d.id, d.attempt, d.queue, d.priority, now() + {due_in} FROM (
-        SELECT m.id, m.attempt + 1, m.queue, m.priority FROM moved m WHERE m.status = 'queued'
-        UNION ALL SELECT c.id, 1, c.queue, c.priority FROM called c) AS d(id, attempt, queue, priority)
+    INSERT INTO outbox (task_id, attempt, queue, priority, type, due_at)
+    SELECT d.id, d.attempt, d.queue, d.priority, d.type, now() + {due_in} FROM (
+        SELECT m.id, m.attempt + 1, m.queue, m.priority, m.type FROM moved m WHERE m.status = 'queued'
+        UNION ALL SELECT c.id, 1, c.queue, c.priority, c.type FROM called c) AS d(id, attempt, queue, priority, type)
     RETURNING id, task_id"""
 
 
@@ -105,7 +105,7 @@ def moved_from(rows: Iterable[Row[Any]]) -> Moved:
         task = task_from(fields)
         moved.tasks.append(task)
         if callback_id is not None:
-            moved.rings.append(Ring(outbox_id, callback_id, 1, SYSTEM_QUEUE, "normal"))
+            moved.rings.append(Ring(outbox_id, callback_id, 1, SYSTEM_QUEUE, "normal", DELIVER_TYPE))
         elif outbox_id is not None:
-            moved.rings.append(Ring(outbox_id, task.id, task.attempt + 1, task.queue, task.priority))
+            moved.rings.append(Ring(outbox_id, task.id, task.attempt + 1, task.queue, task.priority, task.type))
     return moved

@@ -187,7 +187,7 @@ async def _insert(
             row = born[task.id]
             result.answers.append(Accepted(task.id, row.status, task.type, task.queue, row.created_at))
             if row.outbox_id is not None:
-                result.rings.append(Ring(row.outbox_id, task.id, 1, task.queue, task.priority))
+                result.rings.append(Ring(row.outbox_id, task.id, 1, task.queue, task.priority, task.type))
         else:  # stored by an earlier try of this very batch, whose answer was lost; the relay has its doorbell
             result.answers.append(earlier[task.id])
     return result
@@ -267,14 +267,15 @@ _INSERT: Final = text(f"""
                callback_url, 1
         FROM item
         ON CONFLICT (id) DO NOTHING
-        RETURNING id, status, queue, priority, created_at
+        RETURNING id, status, queue, priority, type, created_at
     ), named AS (
         INSERT INTO queues (name)
         SELECT DISTINCT i.queue FROM item i WHERE NOT EXISTS (SELECT FROM queues q WHERE q.name = i.queue)
         ON CONFLICT DO NOTHING
     ), rung AS (
-        INSERT INTO outbox (task_id, attempt, queue, priority, due_at)
-        SELECT id, 1, queue, priority, now() + interval '5 seconds' FROM born WHERE status = '{TaskStatus.QUEUED}'
+        INSERT INTO outbox (task_id, attempt, queue, priority, type, due_at)
+        SELECT id, 1, queue, priority, type, now() + interval '5 seconds' FROM born
+        WHERE status = '{TaskStatus.QUEUED}'
         RETURNING id, task_id
     )
     SELECT b.id, b.status, b.created_at, r.id AS outbox_id FROM born b LEFT JOIN rung r ON r.task_id = b.id""")

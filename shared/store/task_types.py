@@ -1,6 +1,6 @@
 """What workers have announced about the types of task they run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -37,6 +37,18 @@ class TaskTypes:
             rows = await connection.execute(text("SELECT announcement FROM task_types ORDER BY name"))
             return {info.name: info for info in map(_type_from, (row.announcement for row in rows))}
 
+    async def means(self) -> dict[str, float]:
+        """The mean running time in seconds of each type that was measured."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(text("SELECT name, mean_s FROM task_types WHERE mean_s IS NOT NULL"))
+            return {row.name: row.mean_s for row in rows}
+
+    async def measure(self, means_s: Mapping[str, float]) -> None:
+        """Let what a worker has measured count. A mean grows at once and shrinks slowly: the longer is the safer."""
+        names = sorted(means_s)  # one order of locks for all workers
+        async with self._database.read() as connection:
+            await connection.execute(_MEASURE, {"names": names, "means": [means_s[name] for name in names]})
+
     async def live_workers(self) -> dict[str, int]:
         """How many live workers, draining ones left out, know each type."""
         async with self._database.read() as connection:
@@ -61,6 +73,11 @@ _ANNOUNCE: Final = text("""
     SELECT a.name, a.announcement, now()
     FROM unnest(CAST(:names AS text[]), CAST(:announcements AS text[])) AS a(name, announcement)
     ON CONFLICT (name) DO UPDATE SET announcement = excluded.announcement, announced_at = excluded.announced_at""")
+
+_MEASURE: Final = text("""
+    UPDATE task_types t SET mean_s = greatest(m.mean_s, coalesce(0.7 * t.mean_s + 0.3 * m.mean_s, 0))
+    FROM unnest(CAST(:names AS text[]), CAST(:means AS float8[])) AS m(name, mean_s)
+    WHERE t.name = m.name""")
 
 _LIVE_WORKERS: Final = text("""
     SELECT type, count(*) AS workers FROM workers w, unnest(w.types) AS type

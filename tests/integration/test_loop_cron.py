@@ -20,6 +20,7 @@ from shared.domain.schedule import Schedule, ScheduleDefinition, Settlement
 from shared.errors import DatabaseUnavailableError
 from shared.events.memory import MemoryEvents
 from shared.news import News
+from shared.pace import Pace
 from shared.publisher import Publisher
 from shared.store.schedule_runs import Held
 from shared.store.store import Store
@@ -74,7 +75,7 @@ async def around(module_database_url: str) -> AsyncIterator[Around]:
         await empty(store)
         await store.task_types.announce([ECHO, SUM])
         broker = MemoryBroker()
-        publisher = Publisher(broker, store.outbox)
+        publisher = Publisher(broker, store.outbox, Pace(store.task_types))
         publisher.start()
         yield Around(store, broker, publisher, News(MemoryCache(), MemoryEvents(), result_ttl_s=60, failure_ttl_s=60))
         await publisher.close()

@@ -18,6 +18,7 @@ from shared.errors import BrokerUnavailableError
 from shared.events.base import Event
 from shared.events.memory import MemoryEvents
 from shared.news import News
+from shared.pace import Pace
 from shared.publisher import Publisher
 from shared.store.store import Store
 from tests.builders import (
@@ -107,7 +108,7 @@ class Around:
 @pytest.fixture
 async def around(store: Store) -> AsyncIterator[Around]:
     broker, events = DeafBroker(), Recorder()
-    publisher = Publisher(broker, store.outbox)
+    publisher = Publisher(broker, store.outbox, Pace(store.task_types))
     publisher.start()
     news = News(MemoryCache(), events, result_ttl_s=60, failure_ttl_s=60)
     yield Around(store, broker, events, news, publisher)

@@ -13,6 +13,7 @@ from shared.domain.status import WAITING, TaskStatus
 from shared.domain.task import UniqueKey
 from shared.errors import IllegalMoveError, QueueNotFoundError, WorkerNotFoundError
 from shared.ids import new_task_id
+from shared.pace import Pace
 from shared.publisher import Publisher
 from shared.resuming import ring_resumed
 from shared.store.dead_letters import DeadLetterFilter
@@ -124,7 +125,7 @@ async def test_a_paused_queue_has_not_drifted(store: Store) -> None:
 @pytest.fixture
 def publisher(store: Store) -> Publisher:
     """One that has not been started: what it is offered stays in the outbox."""
-    return Publisher(MemoryBroker(), store.outbox)
+    return Publisher(MemoryBroker(), store.outbox, Pace(store.task_types))
 
 
 async def test_all_queued_tasks_of_a_resumed_queue_are_rung_for_once(

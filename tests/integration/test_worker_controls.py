@@ -33,6 +33,24 @@ async def resume(worker: Worker) -> None:
     await ring_resumed(worker.store, worker.publisher, resumed)
 
 
+# Hoarding .............................................................................
+
+
+async def test_what_came_as_short_and_is_long_is_left_to_other_workers(neighbours: Neighbours) -> None:
+    async with run_worker(neighbours, queues={"default": 2}) as first:
+        ids = [await queued(first.store, type="probe.loop", payload="60") for _ in range(6)]
+        await first.broker.publish([Message("default", "normal", tuple(Due(task_id, 1) for task_id in ids))])
+        await eventually(lambda: _run_by(first, 2))
+
+        async with run_worker(neighbours, queues={"default": 10}) as second:
+            await eventually(lambda: _run_by(second, 4))
+
+
+async def _run_by(worker: Worker, number: int) -> bool:
+    rows = await execute(worker.store, "SELECT worker FROM tasks WHERE status = 'running'")
+    return [row.worker for row in rows].count(worker.supervisor.worker_id) == number
+
+
 # Pausing ..............................................................................
 
 

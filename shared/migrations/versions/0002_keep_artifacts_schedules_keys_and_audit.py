@@ -105,6 +105,11 @@ def upgrade() -> None:
         sa.Column("mark", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("task_id", "mark", name=op.f("task_marks_pkey")),
     )
+    op.add_column("outbox", sa.Column("type", sa.Text(), nullable=True))
+    op.add_column(
+        "task_types",
+        sa.Column("mean_s", sa.Double(), nullable=True, comment="how long an attempt runs, as workers have measured"),
+    )
     op.add_column("queues", sa.Column("paused_at", postgresql.TIMESTAMP(timezone=True), nullable=True))
     op.add_column(
         "queues",
@@ -132,6 +137,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column("task_types", "mean_s")
+    op.drop_column("outbox", "type")
     op.drop_column("workers", "drain_requested")
     op.drop_column("tasks", "artifacts")
     op.drop_column("tasks", "callback_url")
