@@ -130,6 +130,7 @@ async def test_a_publisher_that_the_broker_blocks_waits_but_not_for_ever(impatie
 
 
 async def test_a_cancelled_call_leaves_the_others_their_own_confirms(broker: RabbitBroker) -> None:
+    await confirmed(broker, message(0))  # a queue that was just made may not take messages yet
     given_up = asyncio.create_task(broker.publish([message(number) for number in range(1, 600)]))
     kept = asyncio.create_task(broker.publish([message(number) for number in range(1, 100)]))
     await asyncio.sleep(0.01)
