@@ -159,7 +159,8 @@ def _declared_bytes(scope: Scope) -> float:
 def _record(scope: Scope, status: int, duration_s: float) -> None:
     route = getattr(scope.get("route"), "path", "none")
     metrics.HTTP_REQUESTS.labels(scope["method"], route, status).inc()
-    metrics.HTTP_SECONDS.labels(scope["method"], route).observe(duration_s)
+    if not route.endswith("/events"):  # a stream is open for as long as its client likes
+        metrics.HTTP_SECONDS.labels(scope["method"], route).observe(duration_s)
     say = log.debug if route.startswith(("/health", "/metrics")) else log.info
     caller = scope.get("state", {}).get("caller")
     say(
