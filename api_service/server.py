@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from api_service.dependencies import Api
 from api_service.live.web_socket import ListenersProtocol
 from api_service.protocol import CarefulProtocol
+from shared.errors import CannotListenError
 
 log = structlog.get_logger(__name__)
 
@@ -62,9 +64,19 @@ class Server(uvicorn.Server):
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
+        """Listen.
+
+        Raises:
+            CannotListenError: It can't.
+        """
         _allow_many_connections()
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit as error:  # uvicorn logs what the system says, and would end the process
+            if not isinstance(refusal := error.__context__, OSError):
+                raise
+            reason = os.strerror(refusal.errno) if refusal.errno else str(refusal)
+            raise CannotListenError(self.config.host, self.config.port, reason) from refusal
         if self.started:
             log.info("api_listening", url=self.address)
 

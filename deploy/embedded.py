@@ -46,7 +46,7 @@ Taskmill runs in one process; its data is in {folder}
   Swagger UI  {url}/docs
   Try it      curl -s {url}/tasks -H 'Content-Type: application/json' \\
                 -d '{{"type": "demo.sleep", "payload": {{"seconds": 3}}}}'
-  Stop it     Ctrl-C
+  Stop it     Ctrl-C; a second one does not wait for what runs
 """
 #: Running tasks that are taken from the last run in one statement.
 _CHUNK: Final = 1_000

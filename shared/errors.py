@@ -236,6 +236,17 @@ class NoKeysError(SettingsError):
         )
 
 
+class CannotListenError(TaskmillError):
+    """The API can't listen where it is told to, mostly because something else does."""
+
+    code = "cannot_listen"
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(
+            f"can't listen on {host}:{port}: {reason}: stop what listens there, or set another API_PORT or API_HOST"
+        )
+
+
 class OperatorsTypeError(TaskmillError):
     """A task of a type that works on Taskmill itself was sent by somebody who may not operate it."""
 

@@ -98,6 +98,18 @@ async def test_it_gives_up_on_a_database_without_its_schema(start: Start, databa
     assert "alembic upgrade head" in said
 
 
+async def test_a_port_that_is_taken_is_named_with_the_remedy(start: Start, database_url: str) -> None:
+    await announce_echo(database_url)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, said = await end_of(await start(DATABASE_URL=database_url, API_PORT=str(port)))
+
+    assert status == 1
+    assert f"can't listen on 127.0.0.1:{port}" in said
+    assert "API_PORT" in said
+    assert "Traceback" not in said
+
+
 async def test_a_setting_that_is_wrong_is_named(start: Start) -> None:
     status, said = await end_of(await start(API_PORT="high"))
 
