@@ -15,7 +15,7 @@ from api_service.problems import problem
 from api_service.ranges import ByteRange, UnsatisfiableRangeError, read_range
 from api_service.services import Services
 from shared.domain.artifact import OCTETS, Artifact, InTask, is_name, sane_media_type
-from shared.errors import ArtifactNotFoundError, ArtifactsUnavailableError, TaskmillError
+from shared.errors import ArtifactNotFoundError, ArtifactsUnavailableError, InvalidInputError, TaskmillError
 from shared.ids import new_task_id
 
 log = structlog.get_logger(__name__)
@@ -74,6 +74,7 @@ async def _artifact_id(artifact_id: str) -> UUID:
 @router.post("/artifacts", status_code=201, openapi_extra=_UPLOAD_BODY)
 async def upload(request: Request, response: Response, services: ServicesDep) -> UploadView:
     """Keep a file; the body is the file. It goes when it is older than finished tasks are kept."""
+    _refuse_form(request)
     name = file_name(request.headers.get("content-disposition"))
     draft = Artifact(
         id=new_task_id(),
@@ -104,6 +105,13 @@ async def download_from_task(request: Request, services: ServicesDep, task_id: T
     if not is_name(name):
         raise ArtifactNotFoundError(f"of this name in task {task_id}")
     return await _answer(request, services, await _find(services, InTask(task_id, name)))
+
+
+def _refuse_form(request: Request) -> None:
+    # It would be kept with the boundaries of the form around it, and no task could read it.
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        fault = "send the file itself as the body and not in a form: curl --data-binary @FILE in place of -F"
+        raise InvalidInputError([("Content-Type", fault)])
 
 
 async def _record(services: Services, upload: Artifact) -> None:

@@ -84,6 +84,14 @@ async def test_an_upload_comes_back_as_it_was_sent(api: ApiUnderTest) -> None:
     assert answer.headers["content-disposition"] == "attachment; filename=\"a b.csv\"; filename*=UTF-8''a%20b.csv"
 
 
+async def test_a_form_is_refused_with_what_to_send_instead(api: ApiUnderTest) -> None:
+    answer = await api.client.post("/artifacts", files={"file": ("sales.csv", b"a,b\n")})
+
+    assert pointers(answer) == ["Content-Type"]
+    assert "--data-binary" in answer.json()["detail"]
+    assert stored_files(api.services.artifacts) == []
+
+
 async def test_an_empty_file_is_a_file(api: ApiUnderTest) -> None:
     sent = await upload(api, b"")
 
