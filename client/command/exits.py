@@ -1,5 +1,6 @@
 """How the command ends: exit statuses, and one line with the remedy for each error."""
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ class CommandError(Exception):
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+def file_refusal(error: OSError) -> CommandError:
+    """What a file that can't be read or written means: a name that is wrong, or a machine that is in trouble."""
+    if error.filename is None:
+        return CommandError(str(error), status=FAILED, code="file")
+    return CommandError(f"can't use the file {os.fsdecode(error.filename)}: {error.strerror}", code="file")
 
 
 def status_of(error: "TaskmillError") -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from client.command.exits import FAILED, INTERRUPTED, CommandError, document_of, line_of, status_of
+from client.command.exits import INTERRUPTED, CommandError, document_of, file_refusal, line_of, status_of
 from client.command.output import Output, clean
 
 if TYPE_CHECKING:
@@ -129,8 +129,9 @@ def _ending_well(session: Session) -> Iterator[None]:
     except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):
         raise
     except OSError as error:
-        report(CommandError(str(error), status=FAILED, code="file"), as_json=session.output.as_json)
-        raise typer.Exit(FAILED) from error
+        refusal = file_refusal(error)
+        report(refusal, as_json=session.output.as_json)
+        raise typer.Exit(refusal.status) from error
     except Exception as error:
         from client.errors import TaskmillError
 

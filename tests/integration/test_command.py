@@ -263,7 +263,9 @@ def test_files_go_up_and_come_down(run: Any, tmp_path: Path) -> None:
     assert uploaded["media_type"] == "text/csv"
     assert run("artifacts", "get", uploaded["artifact_id"], "-o", "back.csv", "--json").value["size"] == 8
     assert (tmp_path / "back.csv").read_text() == "a,b\n1,2\n"
-    assert run("artifacts", "put", "nowhere.csv").status == 1
+    missing = run("artifacts", "put", "nowhere.csv")
+    assert missing.status == 2
+    assert missing.err == "taskmill: can't use the file nowhere.csv: No such file or directory\n"
     assert run("artifacts", "get", "01a20101-ddbb-74e0-89d7-445f4ad44de7", "-o", "x").status == 3
     assert not (tmp_path / "x").exists()
 
