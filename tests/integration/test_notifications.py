@@ -254,7 +254,14 @@ async def test_a_server_that_is_away_is_tried_again(worker: Worker, room: Mailro
 # Settings .............................................................................
 
 
-@pytest.mark.parametrize("changes, remedy", [({"mail_server": None}, "SMTP_URL"), ({"mail_from": None}, "SMTP_FROM")])
+@pytest.mark.parametrize(
+    "changes, remedy",
+    [
+        ({"mail_server": None}, "SMTP_URL"),
+        ({"mail_from": None}, "SMTP_FROM"),
+        ({"mail_server": None, "mail_from": None}, "SMTP_URL"),
+    ],
+)
 async def test_what_is_not_set_is_named(
     database_url: str, room: Mailroom, changes: dict[str, Any], remedy: str
 ) -> None:

@@ -127,6 +127,7 @@ def _sender(payload: Texts, ctx: TaskContext) -> Mailbox:
         return parse_mailbox(payload.sender)
     sender = ctx.system.outbound.mail_from
     if sender is None:
+        _server(ctx)  # where both are missing, the mail server is what to begin with
         raise Permanent("there is no sender: give 'from', or set SMTP_FROM for the workers")
     return sender
 
