@@ -211,7 +211,7 @@ def load(kind: type[S]) -> S:
         return kind()
     except ValidationError as error:
         faults = (f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
-        raise SettingsError("; ".join(faults)) from error
+        raise SettingsError("; ".join(faults).replace(": Value error, ", ": ")) from error
 
 
 def load_or_exit(kind: type[S]) -> S:

@@ -106,7 +106,7 @@ def zone_of(name: str) -> ZoneInfo:
         if _ZONE.fullmatch(name):
             return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise RhythmError("timezone", "is no time zone that is known here") from error
+        raise RhythmError("timezone", "is no time zone that is known here, like UTC or Europe/Berlin") from error
     raise RhythmError("timezone", "must be a name of the IANA database, like UTC or Europe/Berlin")
 
 

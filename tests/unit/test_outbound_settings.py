@@ -65,7 +65,8 @@ def test_a_worker_with_a_wrong_setting_ends_with_status_2_and_names_it(
 
     said = capsys.readouterr().err
     assert caught.value.code == 2
-    assert name in said
+    assert said.startswith(f"taskmill: {name}: ")
+    assert "Value error" not in said
     assert "s3cret" not in said
 
 
