@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterator
 
+import hypothesis
 import pytest
 
 from tests.servers import FaultServers, Postgres, RabbitMQ, Redis, Server, Servers, Template
@@ -13,6 +14,10 @@ from tests.servers.schema import unique_name
 
 # What is started as soon as a test needs any server, in this order: the slowest first.
 NEEDS: dict[str, type[Server]] = {"rabbitmq_url": RabbitMQ, "database_url": Postgres, "redis_url": Redis}
+
+# An example that takes 200 ms is no fault where four tests share two cores.
+hypothesis.settings.register_profile("taskmill", deadline=None)
+hypothesis.settings.load_profile("taskmill")
 
 
 @pytest.hookimpl(wrapper=True)
