@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Response, WebSocket
 from starlette.responses import RedirectResponse
 
 from api_service import openapi, problems
@@ -15,6 +15,7 @@ from api_service.dependencies import Api
 from api_service.keyring import Keyring
 from api_service.live.sources import news_sources
 from api_service.middleware import AccessLog, BodyLimit, LastResort, RequestId
+from api_service.problems import problem
 from api_service.reading import TaskReader
 from api_service.routes import (
     artifacts,
@@ -91,6 +92,7 @@ def create_app(
     ):
         app.include_router(module.router)
     app.add_api_route("/", _home, include_in_schema=False)
+    app.add_api_websocket_route("/{path:path}", _no_socket)
     openapi.install(app)
     problems.install(app)
     # The last one added is the outermost.
@@ -134,3 +136,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _home() -> Response:
     return RedirectResponse("/docs")
+
+
+async def _no_socket(socket: WebSocket) -> None:
+    # Starlette would say 403, without a word.
+    await socket.send_denial_response(problem(404, "not_found", f"there is no WebSocket at {socket.url.path}"))

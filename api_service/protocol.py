@@ -1,5 +1,6 @@
 """What a client may send before there is a request: a head of bounded size, in HTTP."""
 
+import asyncio
 from typing import Any, Final
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ log = structlog.get_logger(__name__)
 
 #: Bytes of a request's line and headers, or of a trailer. One read of the socket more than that may be taken.
 MAX_HEAD_BYTES: Final = 64 * 1024
+_KEY: Final = b"sec-websocket-key"
 
 
 class CarefulProtocol(HttpToolsProtocol):
@@ -48,12 +50,20 @@ class CarefulProtocol(HttpToolsProtocol):
         """Say that this is no HTTP."""
         self._cut_off(problem(400, "not_http", "this is not a request in HTTP/1.1"))
 
+    def _should_upgrade(self) -> bool:
+        # What is no handshake is answered as if it did not ask for one, which HTTP allows.
+        is_handshake = self.scope["method"] == "GET" and any(name == _KEY for name, _ in self.headers)
+        return is_handshake and super()._should_upgrade()
+
     def _cut_off(self, answer: Response) -> None:
-        request_id = uuid4().hex
-        log.info(
-            "request_refused", status=answer.status_code, request_id=request_id, client=(self.client or ("",))[0]
-        )
-        headers = [*answer.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
-        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + bytes(answer.body))
-        self.transport.close()
+        cut_off(self.transport, answer, client=self.client)
+
+
+def cut_off(transport: asyncio.Transport, answer: Response, *, client: tuple[str, int] | None) -> None:
+    """Answer what never becomes a request for the application, and hang up."""
+    request_id = uuid4().hex
+    log.info("request_refused", status=answer.status_code, request_id=request_id, client=(client or ("",))[0])
+    headers = [*answer.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + bytes(answer.body))
+    transport.close()

@@ -39,6 +39,16 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
         await running
 
 
+def problem_in(answer: bytes, status: int) -> dict[str, object]:
+    """The problem in an answer as it came over the wire, which must have that status."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), answer
+    assert b"content-type: application/problem+json" in head
+    assert b"x-request-id: " in head
+    problem: dict[str, object] = json.loads(body)
+    return problem
+
+
 @dataclass(frozen=True)
 class Heard:
     """One message as a client heard it. Comments have the event `:`, and a bare id the event ``."""

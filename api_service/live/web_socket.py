@@ -9,9 +9,13 @@ import structlog
 from fastapi import WebSocket, WebSocketDisconnect
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidHandshake
 from websockets.frames import Frame
+from websockets.http11 import Request
 
 from api_service.live.message import Batches, Message
+from api_service.problems import problem
+from api_service.protocol import cut_off
 
 log = structlog.get_logger(__name__)
 
@@ -24,8 +28,17 @@ class ListenersProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket, but deaf: messages of clients are dropped where they arrive.
 
     uvicorn keeps one for the application, reads no further until it is asked for, and logs a traceback for text
-    that is not UTF-8.
+    that is not UTF-8. A handshake that is broken it answers in plain text, or not at all.
     """
+
+    def handle_connect(self, event: Request) -> None:
+        """Hand a handshake on to the application, if it is one."""
+        try:
+            self.conn.process_request(event)
+        except InvalidHandshake as error:
+            self._refuse(str(error))
+        else:
+            super().handle_connect(event)
 
     def handle_text(self, event: Frame) -> None:
         """Drop it."""
@@ -49,6 +62,14 @@ class ListenersProtocol(WebSocketsSansIOProtocol):
         except (AssertionError, ValueError) as error:
             log.info("websocket_unreadable", reason=str(error) or type(error).__name__)
             self.transport.abort()
+        # One that can't be parsed, such as for a header of more than 8 KiB, is no event of the library.
+        if self.conn.handshake_exc is not None and not (self.handshake_initiated or self.handshake_complete):
+            self._refuse(str(self.conn.handshake_exc))
+
+    def _refuse(self, reason: str) -> None:
+        self.handshake_complete = self.close_sent = True
+        answer = problem(400, "bad_handshake", f"this opens no WebSocket: {reason}")
+        cut_off(self.transport, answer, client=self.client)
 
 
 async def send_batches(

@@ -1,7 +1,6 @@
 """Keys, limits and secrets of an API that runs as a process."""
 
 import asyncio
-import json
 import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
@@ -16,6 +15,7 @@ from shared.domain.access import ALL_SCOPES, ApiKey, digest_of
 from shared.store.database import Database
 from shared.store.store import Store
 from tests.api_process import PATIENCE_S, Start, address_of, api_processes, end_of
+from tests.live import problem_in
 
 KEY = "a-key-of-0123456789"
 
@@ -55,15 +55,6 @@ async def converse(url: str, *pieces: bytes) -> bytes:
             return bytes(answer)
     finally:
         writer.transport.abort()
-
-
-def problem_in(answer: bytes, status: int) -> dict[str, object]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 %d " % status), answer
-    assert b"content-type: application/problem+json" in head
-    assert b"x-request-id: " in head
-    problem: dict[str, object] = json.loads(body)
-    return problem
 
 
 # Beyond loopback ......................................................................

@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -14,7 +15,7 @@ from shared.domain.outcome import Outcome
 from shared.domain.status import TaskStatus
 from tests.api import ApiUnderTest, open_api
 from tests.listening import until
-from tests.live import PATIENCE_S, listening, serving
+from tests.live import PATIENCE_S, listening, problem_in, serving
 
 SUCCEEDED = Outcome(TaskStatus.SUCCEEDED, result="3")
 
@@ -178,6 +179,45 @@ async def test_odd_handshakes_are_refused(url: str, target: str) -> None:
     answer = await raw(url, HANDSHAKE.format(path=target).encode("latin-1"), b"")
 
     assert answer[:12] in (b"HTTP/1.1 403", b"HTTP/1.1 404", b"HTTP/1.1 400")
+
+
+async def test_there_is_no_socket_elsewhere(url: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(f"{url}/nowhere", open_timeout=PATIENCE_S, proxy=None):
+            pass
+
+    assert refused.value.response.status_code == 404
+    assert json.loads(refused.value.response.body)["code"] == "not_found"
+    assert refused.value.response.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ("Version: 13", "Version: 12"),
+        ("Key: ", "Key: x"),
+        ("Connection: Upgrade", "Connection: upgrade, @@"),
+        ("\r\n\r\n", "\r\nSec-WebSocket-Protocol: @\r\n\r\n"),
+        ("\r\n\r\n", f"\r\nCookie: {'x' * 9000}\r\n\r\n"),
+    ],
+)
+async def test_a_broken_handshake_is_answered_with_a_problem(url: str, fault: tuple[str, str]) -> None:
+    answer = await raw(url, HANDSHAKE.format(path="/tasks/x/ws").replace(*fault).encode(), b"")
+
+    assert problem_in(answer, 400)["code"] == "bad_handshake"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_request_that_only_looks_like_a_handshake_is_answered_as_it_is(
+    api: ApiUnderTest, url: str, method: str
+) -> None:
+    async with httpx.AsyncClient(base_url=url.replace("ws://", "http://"), timeout=PATIENCE_S) as client:
+        answer = await client.request(
+            method, "/tasks", content=b"[]", headers={"Connection": "upgrade", "Upgrade": "websocket"}
+        )
+
+    assert answer.status_code == (200 if method == "GET" else 422)
+    assert answer.headers["X-Request-ID"]
 
 
 async def test_any_place_is_taken(api: ApiUnderTest, url: str) -> None:
