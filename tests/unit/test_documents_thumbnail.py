@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageCms, ImageDraw
+from pydantic import ValidationError
 
 from worker_service import Permanent
 from worker_service.library.documents import thumbnail
@@ -158,6 +159,11 @@ def test_progress_is_told_for_each_size_and_a_stop_is_heeded() -> None:
             files={"x": encoded(two_halves(), "JPEG")},
             signals=FakeSignals(stopped=True),
         )
+
+
+def test_a_misspelt_field_is_refused() -> None:
+    with pytest.raises(ValidationError, match="size"):
+        made(encoded(two_halves(), "JPEG"), size=[10])
 
 
 # What can't be made smaller ...........................................................

@@ -6,7 +6,7 @@ with it. What they need is loaded there, not in every worker.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from worker_service import RetryPolicy, TaskContext, task
 
@@ -20,6 +20,8 @@ _SOURCE = Field(description="The `artifact_id` of an upload, or the `href` of a 
 
 class ThumbnailRequest(BaseModel):
     """Which picture, and how small."""
+
+    model_config = ConfigDict(extra="forbid")
 
     source: Source = _SOURCE
     sizes: list[Pixels | tuple[Pixels, Pixels]] = Field(
@@ -51,6 +53,8 @@ class Thumbnails(BaseModel):
 
 class OcrRequest(BaseModel):
     """Which picture or PDF, and in which languages it is written."""
+
+    model_config = ConfigDict(extra="forbid")
 
     source: Source = _SOURCE
     languages: list[Language] = Field(
