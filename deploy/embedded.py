@@ -19,7 +19,7 @@ from api_service.auth import Access
 from api_service.server import Server
 from api_service.services import Services
 from api_service.streams import Streams
-from deploy.embedded_postgres import DataFolder, EmbeddedPostgres
+from deploy.embedded_postgres import DataFolder, EmbeddedPostgres, PostgresStartError
 from deploy.embedded_secret import webhook_secret
 from shared.artifacts import ArtifactStore
 from shared.broker.memory import MemoryBroker
@@ -82,7 +82,12 @@ class Embedded:
         async with AsyncExitStack() as stack:
             stack.enter_context(DataFolder(self._settings.data_dir))
             postgres = EmbeddedPostgres(self._settings.data_dir)
-            url = await asyncio.to_thread(postgres.start)
+            try:
+                url = await asyncio.to_thread(postgres.start)
+            except PostgresStartError:
+                if stop.is_set():  # a terminal's Ctrl-C reaches the starting PostgreSQL too
+                    return
+                raise
             stack.push_async_callback(asyncio.to_thread, postgres.stop)
             secret = self._settings.webhook_secret or webhook_secret(self._settings.data_dir)
             options = worker_options(self._settings.model_copy(update={"webhook_secret": secret}), url)

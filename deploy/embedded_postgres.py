@@ -55,6 +55,18 @@ class DataFolder:
             self._lock.close()
 
 
+class PostgresStartError(TaskmillError):
+    """The PostgreSQL of the data folder does not start."""
+
+    code = "postgres_start"
+
+    def __init__(self, folder: Path, reason: object) -> None:
+        super().__init__(
+            f"the PostgreSQL of {folder} does not start: {reason or 'it ended'}: its log, if it wrote one, is"
+            f" {folder / 'log'}; another DATA_DIR starts afresh"
+        )
+
+
 class EmbeddedPostgres:
     """Starts the server, or finds the one that a killed process has left running, and stops it."""
 
@@ -63,7 +75,11 @@ class EmbeddedPostgres:
         self._server: Any = None
 
     def start(self) -> str:
-        """Start it and return its address. Blocks for a second or so, longer after a crash."""
+        """Start it and return its address. Blocks for a second or so, longer after a crash.
+
+        Raises:
+            PostgresStartError: It does not start.
+        """
         # The wheel keeps a lock file there; in a folder of ours, users of one machine don't meet.
         runtime = self._folder / "run"
         (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
@@ -73,13 +89,16 @@ class EmbeddedPostgres:
 
         data = self._folder / "postgres"
         data.mkdir(exist_ok=True)
-        for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(subprocess.SubprocessError),
-            stop=tenacity.stop_after_attempt(_START_TRIES),
-            reraise=True,
-        ):
-            with attempt:
-                self._server = get_server(data, cleanup_mode=None)
+        try:
+            for attempt in tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type(subprocess.SubprocessError),
+                stop=tenacity.stop_after_attempt(_START_TRIES),
+                reraise=True,
+            ):
+                with attempt:
+                    self._server = get_server(data, cleanup_mode=None)
+        except (subprocess.SubprocessError, RuntimeError, AssertionError, OSError) as error:
+            raise PostgresStartError(data, error) from error
         address: str = self._server.get_uri()
         return address
 
