@@ -97,9 +97,9 @@ class EmbeddedPostgres:
             ):
                 with attempt:
                     self._server = get_server(data, cleanup_mode=None)
+            address: str = self._server.get_uri()
         except (subprocess.SubprocessError, RuntimeError, AssertionError, OSError) as error:
             raise PostgresStartError(data, error) from error
-        address: str = self._server.get_uri()
         return address
 
     def stop(self) -> None:
