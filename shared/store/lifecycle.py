@@ -240,14 +240,11 @@ _TARGET: Final = (
 
 _SELECT_MANY: Final = text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
 
-# A claim that a crash of PostgreSQL takes back has started nothing that counts: its end would be refused. So its
-# commit need not wait for the disk; that of the end comes later and takes it along.
 _CLAIM: Final = text(f"""
-    WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     UPDATE tasks t
     SET status = 'running', attempt = d.attempt, worker = :worker, started_at = now(), progress = NULL,
         version = t.version + 1
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt), unhurried
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
     WHERE t.id = d.id AND (
         t.status IN ({sql_list(CLAIM.sources)}) AND t.attempt = d.attempt - 1
             AND t.type = ANY(CAST(:types AS text[])) AND (t.expires_at IS NULL OR t.expires_at > now())
