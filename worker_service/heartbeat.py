@@ -61,7 +61,8 @@ class Heartbeat:
         """Stop beating, within a second or so."""
         self._stopping = True
         self.beat_now()
-        await asyncio.to_thread(self._thread.join, 5)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, 5)
 
     # In the thread ..................................................................
 

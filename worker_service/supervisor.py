@@ -162,14 +162,17 @@ class Supervisor:
 
     async def run(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
         """Work until `stop` is set; then wait for what runs, or hand it back at once when `hurry` is set too."""
-        if not await unless(stop, self._announce()):
-            return
-        await asyncio.to_thread(self._open_scratch)
-        self._start_tasks()
-        settle_heap()
-        log.info("worker_started", worker=self.worker_id, queues=dict(self._options.queues))
-        await stop.wait()
-        await self._shut_down(hurry)
+        try:
+            if not await unless(stop, self._announce()):
+                return
+            await asyncio.to_thread(self._open_scratch)
+            self._start_tasks()
+            settle_heap()
+            log.info("worker_started", worker=self.worker_id, queues=dict(self._options.queues))
+            await stop.wait()
+            await self._shut_down(hurry)
+        finally:
+            await self._heartbeat.stop()
 
     async def _announce(self) -> None:
         types = [self._announced(task_type.info) for task_type in self._registry.all()]
