@@ -44,6 +44,24 @@ _DESCRIPTION: Final = "Submit work over HTTP; workers run it; every task has a d
 
 _KEYS_OF_THE_DATABASE: Final = Access()
 
+#: In the order in which Swagger UI shows them.
+_ROUTES: Final = (
+    tasks,
+    events,
+    artifacts,
+    task_types,
+    queues,
+    dead_letters,
+    schedules,
+    workers,
+    stats,
+    reports,
+    keys,
+    audit,
+    health,
+    diagnostics,
+)
+
 
 def create_app(
     services: Services,
@@ -74,22 +92,7 @@ def create_app(
     )
     app.state.api = _api(services, private_callbacks=private_callbacks)
     app.state.keyring = keyring = Keyring(access.keys, services.store.api_keys)
-    for module in (
-        tasks,
-        events,
-        artifacts,
-        task_types,
-        queues,
-        dead_letters,
-        schedules,
-        workers,
-        stats,
-        reports,
-        keys,
-        audit,
-        health,
-        diagnostics,
-    ):
+    for module in _ROUTES:
         app.include_router(module.router)
     app.add_api_route("/", _home, include_in_schema=False)
     app.add_api_websocket_route("/{path:path}", _no_socket)
