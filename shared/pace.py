@@ -1,6 +1,5 @@
 """How long attempts run, by type, as all workers together have measured it."""
 
-import asyncio
 import time
 from collections import defaultdict
 from typing import Final
@@ -12,7 +11,7 @@ from shared.store.task_types import TaskTypes
 
 log = structlog.get_logger(__name__)
 
-#: Seconds after which what others have measured is read again, while somebody asks for it.
+#: Seconds after which what others have measured is read again.
 _MAX_AGE_S: Final = 2.0
 
 
@@ -24,13 +23,9 @@ class Pace:
         self._means_s: dict[str, float] = {}
         self._measured: defaultdict[str, list[float]] = defaultdict(lambda: [0, 0.0])
         self._read_at = float("-inf")
-        self._reading: asyncio.Task[None] | None = None
 
     def mean_s(self, type_: str) -> float | None:
         """The mean running time of a type in seconds; None where nobody has measured it."""
-        if time.monotonic() - self._read_at > _MAX_AGE_S:
-            self._read_at = time.monotonic()
-            self._reading = asyncio.create_task(self._read(), name="pace")
         return self._means_s.get(type_)
 
     def note(self, type_: str, ran_s: float) -> None:
@@ -50,7 +45,11 @@ class Pace:
             await self._types.measure({type_: sum_s / number for type_, (number, sum_s) in measured.items()})
         return len(measured)
 
-    async def _read(self) -> None:
+    async def refresh(self) -> None:
+        """Learn what all workers have measured, unless that was read a moment ago; what is known stays known."""
+        if time.monotonic() - self._read_at < _MAX_AGE_S:
+            return
+        self._read_at = time.monotonic()
         try:
             self._means_s = await self._types.means()
         except DatabaseUnavailableError as error:

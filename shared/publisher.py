@@ -80,11 +80,13 @@ class Publisher:
         return [ring for bundle, is_out in zip(bundles, confirmed, strict=True) if is_out for ring in bundle]
 
     async def _run(self) -> None:
+        await self.pace.refresh()
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
                 await self._publish_some()
+                await self.pace.refresh()
             self._empty.set()
 
     async def _publish_some(self) -> None:

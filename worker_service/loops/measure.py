@@ -12,6 +12,7 @@ class Measure(PeriodicLoop):
         self._pace = pace
 
     async def run_once(self) -> int:
-        """Share. Returns 0: there is always something new, and no hurry."""
+        """Share, and learn of the others. Returns 0: there is always something new, and no hurry."""
         await self._pace.share()
+        await self._pace.refresh()
         return 0
