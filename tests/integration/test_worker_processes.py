@@ -42,7 +42,8 @@ async def test_starting_a_process_takes_no_time_of_the_attempt(store: Store, mod
     async with run_worker(neighbours, modules=["tests.slow_module"]) as worker:
         task_id = await worker.submit("slow_module.echo", timeout_s=slow_module.IMPORT_S / 2)
 
-        assert (await worker.final(task_id)).status == "succeeded"
+        task = await worker.final(task_id)
+        assert (task.status, task.attempt) == ("succeeded", 1)
 
 
 async def test_a_process_ends_at_100_percent_even_if_it_ends_at_once(worker: Worker) -> None:
