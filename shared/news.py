@@ -1,20 +1,22 @@
 """Tells the world what has moved: status documents into the cache, events into the stream."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
 from uuid import UUID
 
-import orjson
 import structlog
 
-from shared.cache.base import Cache, Count, Duration, Entry
-from shared.domain.durations import bucket_of
-from shared.domain.status import FINAL, WAITING, TaskStatus
+from shared.cache.base import Cache, Count, Entry
+from shared.cache.counting import counts_of, durations_of
+from shared.domain.status import FINAL, TaskStatus
 from shared.domain.task import TaskRecord, document
 from shared.errors import CacheUnavailableError
 from shared.events.base import Event, Events
+from shared.events.telling import event_of
 
 log = structlog.get_logger(__name__)
 
@@ -24,17 +26,37 @@ LIVE_TTL_S: Final = 3.0
 #: A signal that is about no task.
 _NO_TASK: Final = UUID(int=0)
 
-#: Where they end, an attempt has run until then.
-_RAN: Final = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED})
-_COUNTED: Final = {
-    TaskStatus.SUCCEEDED: "succeeded",
-    TaskStatus.FAILED: "failed",
-    TaskStatus.RETRYING: "retried",
-}
+#: Documents written in one round trip.
+_MAX_DOCUMENTS: Final = 500
+#: Events that may wait to be written before those who make more are made to wait.
+_MAX_UNTOLD: Final = 2_000
+
+
+@dataclass(slots=True)
+class _Untold:
+    """What the next write tells. Of each task only the newest document: the older ones would not be seen."""
+
+    newest: dict[UUID, TaskRecord] = field(default_factory=dict)
+    moved: list[TaskRecord] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    is_due: bool = False
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, tasks: Sequence[TaskRecord], kind: str, before: Sequence[Event]) -> None:
+        self.events += before
+        for task in tasks:
+            held = self.newest.get(task.id)
+            if held is None or task.version >= held.version:
+                self.newest[task.id] = task
+            self.events.append(event_of(task, kind))
+        if kind == "status":
+            self.moved += tasks
 
 
 class News:
     """Writes cache and events after a move is committed. Nothing here can fail the move.
+
+    What comes while a write is in flight is told, all together, by the next.
 
     Args:
         result_ttl_s: Seconds that the document of a succeeded task, which never moves again, is kept.
@@ -47,28 +69,63 @@ class News:
         self._result_ttl_s = result_ttl_s
         self._failure_ttl_s = failure_ttl_s
         self._away = False
+        self._untold = _Untold()
+        self._writing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<News untold={len(self._untold.events)} writing={self._writing is not None}>"
 
     @property
     def heals_within_s(self) -> float:
         """Seconds after which a cache that missed changes holds no document that is no longer true."""
         return max(LIVE_TTL_S, self._failure_ttl_s)
 
-    async def tell(self, tasks: Sequence[TaskRecord], *, kind: str = "status", before: Sequence[Event] = ()) -> None:
-        """Write the documents of tasks as they are now, and an event of `kind` (`status`, `progress`) for each.
+    # Telling ........................................................................
+
+    def offer(
+        self,
+        tasks: Sequence[TaskRecord],
+        *,
+        kind: str = "status",
+        before: Sequence[Event] = (),
+        within_s: float = 0.0,
+    ) -> None:
+        """Soon write the documents of tasks as they are now, and an event of `kind` for each. Returns at once.
 
         Whoever hears the event finds the document: it is there first.
 
         Args:
             tasks: The tasks.
-            kind: `status` tells of a move, which is counted.
+            kind: `status` tells of a move, which is counted; `progress` does not.
             before: Events that nobody may hear after these.
+            within_s: How long this may wait for other news to be told with.
         """
-        if tasks:
-            moved = tasks if kind == "status" else ()
-            entries = [self.entry(task) for task in tasks]
-            await self._survive(lambda: self._cache.put(entries, _counts(moved), _durations(moved)))
-        if events := [*before, *(event_of(task, kind) for task in tasks)]:
-            await self._survive(lambda: self._events.publish(events))
+        if not (tasks or before):
+            return
+        self._untold.add(tasks, kind, before)
+        if not within_s:
+            self._write_soon()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(within_s, self._time_is_up)
+
+    async def tell(self, tasks: Sequence[TaskRecord], *, kind: str = "status", before: Sequence[Event] = ()) -> None:
+        """The same; returns when it is written, or Redis is away."""
+        self.offer(tasks, kind=kind, before=before)
+        await self.flushed()
+
+    async def flushed(self) -> None:
+        """Return when all that was offered until now is written, or lost with Redis."""
+        if self._untold.events:
+            self._write_soon()
+            await self._untold.told.wait()
+        elif self._writing is not None:
+            await asyncio.wait([self._writing])
+
+    async def keep_up(self) -> None:
+        """Return when there is room for more: at once, unless the writes are slower than what is offered."""
+        if len(self._untold.events) > _MAX_UNTOLD:
+            await self.flushed()
 
     async def count_submitted(self, queues: Sequence[str]) -> None:
         """Count new tasks for the rates."""
@@ -95,6 +152,42 @@ class News:
         """The task's document as the cache keeps it."""
         return Entry(task.id, task.version, document(task), self._ttl_s(task.status))
 
+    # Writing ........................................................................
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        if self._untold.events:
+            self._write_soon()
+
+    def _write_soon(self) -> None:
+        self._untold.is_due = True
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all(), name="news")
+
+    async def _write_all(self) -> None:
+        try:
+            while self._untold.is_due:
+                untold, self._untold = self._untold, _Untold()
+                await self._write(untold)
+        finally:
+            self._writing = None
+
+    async def _write(self, untold: _Untold) -> None:
+        try:
+            await self._write_documents(list(untold.newest.values()), untold.moved)
+            await self._survive(lambda: self._events.publish(untold.events))
+        except Exception:
+            log.exception("news_failed", count=len(untold.events))
+        finally:
+            untold.told.set()
+
+    async def _write_documents(self, tasks: Sequence[TaskRecord], moved: Sequence[TaskRecord]) -> None:
+        counts, durations = counts_of(moved), durations_of(moved)
+        for start in range(0, len(tasks), _MAX_DOCUMENTS):
+            entries = [self.entry(task) for task in tasks[start : start + _MAX_DOCUMENTS]]
+            await self._survive(partial(self._cache.put, entries, counts, durations))
+            counts, durations = [], []
+
     def _ttl_s(self, status: str) -> float:
         if status == TaskStatus.SUCCEEDED:
             return self._result_ttl_s
@@ -111,57 +204,3 @@ class News:
             if self._away:
                 log.info("news_flows_again")
             self._away = False
-
-
-def event_of(task: TaskRecord, kind: str = "status") -> Event:
-    """What clients are shown of a move, or of progress, without another request. The result is not part of it."""
-    data: dict[str, Any] = {"status": task.status, "attempt": task.attempt, "version": task.version}
-    if kind == "progress":
-        data["progress"] = _value(task.progress)
-    else:
-        data |= _details(task)
-    return Event(kind, task.id, task.type, task.queue, data)
-
-
-def _details(task: TaskRecord) -> dict[str, Any]:
-    details: dict[str, Any] = {"max_attempts": task.max_attempts}
-    if task.status == TaskStatus.RUNNING:
-        details |= {"worker": task.worker, "started_at": _moment(task.started_at)}
-        details |= {"cancel_requested": task.cancel_requested, "progress": _value(task.progress)}
-    elif task.status in WAITING:
-        details["run_at"] = _moment(task.run_at)
-    else:
-        details |= {"started_at": _moment(task.started_at), "finished_at": _moment(task.finished_at)}
-    if task.error is not None:
-        details["error"] = {name: text for name, text in _value(task.error).items() if name != "traceback"}
-    return details
-
-
-def _value(text: str | None) -> Any:
-    return None if text is None else orjson.loads(text)
-
-
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _counts(moved: Sequence[TaskRecord]) -> list[Count]:
-    numbers = Counter((task.queue, _COUNTED[TaskStatus(task.status)]) for task in moved if task.status in _COUNTED)
-    return [Count(queue, what, number) for (queue, what), number in numbers.items()]
-
-
-def _durations(moved: Sequence[TaskRecord]) -> list[Duration]:
-    took = (duration for task in moved if (duration := _duration(task)) is not None)
-    return [Duration(*place, number) for place, number in Counter(took).items()]
-
-
-def _duration(task: TaskRecord) -> tuple[str, str, int] | None:
-    """The (queue, what, bucket) to count for a move: how long the task waited, or how long its last attempt ran."""
-    if task.started_at is None:
-        return None
-    # A running task is told of twice where its end was asked for.
-    if task.status == TaskStatus.RUNNING and task.queued_at and not task.cancel_requested:
-        return task.queue, "waiting", bucket_of((task.started_at - task.queued_at).total_seconds())
-    if task.status in _RAN and task.finished_at:
-        return task.queue, "running", bucket_of((task.finished_at - task.started_at).total_seconds())
-    return None

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -24,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that a stopping consumer waits for the claim in flight.
 _CLAIM_AT_STOP_S: Final = 3.0
+#: Seconds for which the news of a start wait: an attempt that ends meanwhile is told of once instead of twice.
+_START_TOLD_WITHIN_S: Final = 0.03
 #: Seconds for which no slot gets free before what waits in hand is left to other workers.
 _HOARDED_S: Final = 2.0
 
@@ -47,6 +50,7 @@ class QueueConsumer:
     Args:
         queue: Name of the queue.
         concurrency: How many of its tasks run here at once; also how many messages are fetched ahead.
+        has_room: Whether the outcomes of more attempts can be taken; asked again whenever some were written.
         default_timeout_s: Hard limit where the type sets none.
     """
 
@@ -60,6 +64,7 @@ class QueueConsumer:
         news: News,
         registry: Registry,
         executor: Executor,
+        has_room: Callable[[], bool],
         worker_id: str,
         default_timeout_s: float,
     ) -> None:
@@ -71,6 +76,7 @@ class QueueConsumer:
         self._registry = registry
         self._types = registry.names()
         self._executor = executor
+        self._has_room = has_room
         self._worker_id = worker_id
         self._default_timeout_s = default_timeout_s
         self._free = concurrency
@@ -98,7 +104,7 @@ class QueueConsumer:
             await self._subscription.close()
         while not self._stopping:
             await self._work_comes()
-            while self._backlog and self._free and not self._stopping:
+            while self._backlog and self._free and self._has_room() and not self._stopping:
                 await self._claim_some()
             if self._is_hoarding():
                 await self._relieve()
@@ -179,10 +185,10 @@ class QueueConsumer:
             return
         try:
             claimed = await self._claim(list(taken))
+            self._news.offer(claimed, within_s=_START_TOLD_WITHIN_S)
             for task in claimed:
                 self._start(task, taken.pop(Due(task.id, task.attempt)))
             await self._dismiss(taken)
-            await self._news.tell(claimed)
         except Exception:
             log.exception("claim_failed", queue=self.queue, count=len(taken))
             self._backlog.extendleft(taken.items())
@@ -213,13 +219,17 @@ class QueueConsumer:
                 task=task,
                 type=self._registry.get(task.type),
                 timeout_s=task.timeout_s or self._default_timeout_s,
-                on_settled=bundle.settle_one,
+                on_settled=partial(self._on_settled, bundle),
                 on_free=self._on_free,
             )
         )
 
     def _on_free(self) -> None:
         self._free += 1
+        self._wake.set()
+
+    def _on_settled(self, bundle: _Bundle) -> None:
+        bundle.settle_one()
         self._wake.set()
 
     async def _dismiss(self, unclaimed: dict[Due, _Bundle]) -> None:

@@ -65,8 +65,8 @@ class TaskContext:
         submit: Submit | None = None,
         system: System | None = None,
         marks: Marks | None = None,
-        files: AttemptFiles | None = None,
-        log_tap: LogTap | None = None,
+        files: Callable[[], AttemptFiles] | None = None,
+        log_tap: Callable[[], LogTap] | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.task_id = task_id
@@ -77,8 +77,9 @@ class TaskContext:
         self._submit = submit
         self._system = system
         self._marks = marks
-        self._files = files
-        self._log_tap = log_tap
+        # Most handlers neither make files nor log: what that takes is made when it is first asked for.
+        self._make_files = files
+        self._make_log_tap = log_tap
         self._loop = loop
 
     @cached_property
@@ -87,8 +88,8 @@ class TaskContext:
 
         Besides the log of the worker they go, from `info` up, to those who watch the task live.
         """
-        if self._log_tap is not None:
-            return tapped_logger(self._log_tap, _LOGGER)
+        if self._make_log_tap is not None:
+            return tapped_logger(self._make_log_tap(), _LOGGER)
         logger: FilteringBoundLogger = structlog.get_logger(_LOGGER)
         return logger
 
@@ -148,7 +149,7 @@ class TaskContext:
             Permanent: The name or the media type can't be one.
             ArtifactsUnavailableError: The artifact store can't be reached; the attempt should fail for it.
         """
-        return self._require_files().keep(name, data, media_type)
+        return self._files.keep(name, data, media_type)
 
     async def fetch(self, source: str) -> Path:
         """A copy of an artifact in the folder of this attempt.
@@ -160,16 +161,16 @@ class TaskContext:
             Permanent: There is no such artifact.
             ArtifactsUnavailableError: The artifact store can't be reached; the attempt should fail for it.
         """
-        return await asyncio.to_thread(self._require_files().fetch, source)
+        return await asyncio.to_thread(self._files.fetch, source)
 
     def fetch_blocking(self, source: str) -> Path:
         """`fetch` for `def` handlers, those in processes included."""
-        return self._require_files().fetch(source)
+        return self._files.fetch(source)
 
     @property
     def scratch(self) -> Path:
         """A folder for the temporary files of this attempt; it is removed when the attempt is over."""
-        return self._require_files().scratch
+        return self._files.scratch
 
     async def submit(self, type: str, payload: Any = None, **options: Any) -> UUID:
         """Store a new task that has this one as its parent; accepted for good when this returns.
@@ -231,10 +232,11 @@ class TaskContext:
             raise TaskmillError("this handler runs where the worker's services can't be reached")
         return self._system
 
-    def _require_files(self) -> AttemptFiles:
-        if self._files is None:
+    @cached_property
+    def _files(self) -> AttemptFiles:
+        if self._make_files is None:
             raise TaskmillError("this handler runs where there is no artifact store")
-        return self._files
+        return self._make_files()
 
     def _require_marks(self) -> Marks:
         if self._marks is None:

@@ -93,17 +93,16 @@ class Executor:
 
     def start(self, running: Running) -> None:
         """Begin an attempt. Returns at once."""
-        self._running[running.task.id, running.task.attempt] = running
-        running.on_over = lambda: self._running.pop((running.task.id, running.task.attempt), None)
-        running.on_ended = lambda: _remove_scratch(running)
-        if self._files is not None:
-            running.scratch = self._files.scratch.of(running.task.id, running.task.attempt)
+        key = (running.task.id, running.task.attempt)
+        self._running[key] = running
+        running.on_over = partial(self._running.pop, key, None)
+        running.on_ended = partial(_remove_scratch, running)
         if self._is_closed:  # claimed by a statement that outlasted the stop: back with it, unspent
             self._report(running, Interrupted())
             running.mark_ended()
             return
         running.call = asyncio.create_task(self._call(running))
-        running.call.add_done_callback(lambda call: self._call_ended(running, call))
+        running.call.add_done_callback(partial(self._call_ended, running))
 
     async def _call(self, running: Running) -> Report:
         task = running.task
@@ -142,45 +141,26 @@ class Executor:
             loop.call_soon_threadsafe(running.mark_ended)
 
     def _context(self, running: Running) -> TaskContext:
-        def report_progress(progress: str) -> None:
-            running.progress = progress
-
+        task = running.task
         return TaskContext(
-            task_id=running.task.id,
-            attempt=running.task.attempt,
-            queue=running.task.queue,
+            task_id=task.id,
+            attempt=task.attempt,
+            queue=task.queue,
             signals=running,
-            report_progress=report_progress,
-            submit=None if self._submissions is None else partial(self._submissions.submit, running.task),
+            report_progress=running.report_progress,
+            submit=None if self._submissions is None else partial(self._submissions.submit, task),
             system=self._system,
-            marks=None if self._system is None else StoredMarks(self._system.store, running.task.id),
-            files=self._attempt_files(running),
-            log_tap=self._log_tap(running),
+            marks=None if self._system is None else StoredMarks(self._system.store, task.id),
+            files=None if self._files is None else partial(_attempt_files, self._files, running),
+            log_tap=None if self._logs is None else partial(_log_tap, self._logs, running),
             loop=running.loop,
         )
-
-    def _log_tap(self, running: Running) -> LogTap | None:
-        if self._logs is not None:
-            running.log_tap = LogTap(running.task.attempt, partial(self._logs.add, running.task))
-        return running.log_tap
-
-    def _attempt_files(self, running: Running) -> AttemptFiles | None:
-        if (shared := self._files) is None or running.scratch is None:
-            return None
-        running.files = AttemptFiles(
-            shared.artifacts,
-            task_id=running.task.id,
-            attempt=running.task.attempt,
-            scratch=running.scratch,
-            find=lambda source: shared.finder.find_from_thread(source, running.loop),
-            loop=running.loop,
-        )
-        return running.files
 
     def _job(self, running: Running, slot: int) -> Job:
         task = running.task
-        running.ask_process_to_stop = lambda: self._processes.ask_to_stop(slot)
-        assert running.scratch is not None
+        running.ask_process_to_stop = partial(self._processes.ask_to_stop, slot)
+        assert self._files is not None
+        running.scratch = self._files.scratch.of(task.id, task.attempt)
         return Job(
             task.type,
             task.payload,
@@ -294,6 +274,25 @@ class Executor:
     async def all_reported(self) -> None:
         """Return when every attempt has ended or was given up."""
         await asyncio.gather(*(running.outcome_decided.wait() for running in self))
+
+
+def _attempt_files(shared: WorkerFiles, running: Running) -> AttemptFiles:
+    task = running.task
+    running.scratch = shared.scratch.of(task.id, task.attempt)
+    running.files = AttemptFiles(
+        shared.artifacts,
+        task_id=task.id,
+        attempt=task.attempt,
+        scratch=running.scratch,
+        find=partial(shared.finder.find_from_thread, loop=running.loop),
+        loop=running.loop,
+    )
+    return running.files
+
+
+def _log_tap(logs: TaskLogs, running: Running) -> LogTap:
+    running.log_tap = LogTap(running.task.attempt, partial(logs.add, running.task))
+    return running.log_tap
 
 
 def _remove_scratch(running: Running) -> None:

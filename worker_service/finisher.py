@@ -1,4 +1,4 @@
-"""Decide, then act: outcomes into one guarded UPDATE, then cache and events, then acks."""
+"""Decide, then act: outcomes into one guarded UPDATE, then acks; cache and events learn of it meanwhile."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 #: Outcomes written by one statement.
 _MAX_BATCH: Final = 500
+#: Outcomes that wait to be written before no more attempts are begun.
+_MAX_WAITING: Final = 1_000
 
 
 class Finisher:
@@ -45,6 +47,10 @@ class Finisher:
 
     def __repr__(self) -> str:
         return f"<Finisher waiting={len(self._waiting)} idle={self._idle.is_set()}>"
+
+    def has_room(self) -> bool:
+        """Whether more attempts may begin: not while PostgreSQL is away or far behind."""
+        return len(self._waiting) < _MAX_WAITING
 
     def add(self, running: Running, report: Report) -> None:
         """Decide the outcome of an attempt and write it soon. Returns at once."""
@@ -81,12 +87,9 @@ class Finisher:
         finished = await self._finish([ending for _, ending in batch])
         self._publisher.offer(finished.rings)
         self._log_refused(finished)
-        try:
-            await self._logs.tell(finished.tasks)
-        except Exception:
-            log.exception("news_failed")
         for running, _ in batch:
             running.mark_written()
+        await self._logs.tell(finished.tasks)
 
     async def _finish(self, endings: Sequence[Ending]) -> Finished:
         try:

@@ -268,8 +268,8 @@ def _run_job(job: Job) -> JobEnd:
         queue=job.queue,
         signals=signals,
         report_progress=partial(say, _PROGRESS),
-        files=files,
-        log_tap=log_tap,
+        files=lambda: files,
+        log_tap=lambda: log_tap,
     )
     caller = {} if job.submitted_by is None else {"caller": job.submitted_by}
     with structlog.contextvars.bound_contextvars(

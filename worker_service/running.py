@@ -30,17 +30,17 @@ class Running:
     Attributes:
         task: The row as it was claimed.
         on_settled: Called once, when the outcome is written: the message is done with this task.
-        on_free: Called once, when besides the handler has ended: its slot is free.
+        on_free: Called once, when the handler has ended: its slot is free.
         began_at: Loop time at which the handler began, None while it waits for a thread or process.
         stop_reason: Why it was told to stop, None while it may go on. Only the first reason counts.
         stopped_at: Loop time at which it was told to stop.
         progress: The latest report that is not stored yet, as JSON text.
         outcome_decided: Set when its report is given; what the handler still does no longer counts.
         in_thread: Whether a thread runs its handler at this moment.
-        files: The files of a handler in this process.
+        files: The files of a handler in this process, once it has asked for any.
         artifacts_of_process: What a process of the pool has stored.
-        scratch: The folder that the attempt may make.
-        log_tap: Takes what a handler in this process says.
+        scratch: The folder that the attempt may make, once it is known.
+        log_tap: Takes what a handler in this process says, once it has said anything.
         seen_in_record: Whether a heartbeat has found it in PostgreSQL as running here.
     """
 
@@ -84,6 +84,10 @@ class Running:
         """The files that the attempt has stored so far."""
         return self.artifacts_of_process if self.files is None else self.files.made
 
+    def report_progress(self, progress: str) -> None:
+        """Take a report of the handler, from any thread."""
+        self.progress = progress
+
     def report_of_stop(self) -> Report:
         """What an attempt that ended because it was told to reports."""
         match self.stop_reason:
@@ -98,16 +102,16 @@ class Running:
         """Its outcome is in PostgreSQL, or was refused there."""
         self.written = True
         self.on_settled()
-        self._free_if_over()
+        self._close_if_over()
 
     def mark_ended(self) -> None:
         """Its handler runs no more."""
         if not self.handler_ended:
             self.handler_ended = True
             self.on_ended()
-            self._free_if_over()
+            self.on_free()
+            self._close_if_over()
 
-    def _free_if_over(self) -> None:
+    def _close_if_over(self) -> None:
         if self.written and self.handler_ended:
             self.on_over()
-            self.on_free()

@@ -99,6 +99,7 @@ class Supervisor:
         self._options = options
         self._store = store
         self._events = events
+        self._news = news
         self._registry = registry
         self._logs = TaskLogs(news)
         self._finisher = Finisher(store=store, logs=self._logs, publisher=publisher, worker_id=self.worker_id)
@@ -146,6 +147,7 @@ class Supervisor:
                 news=news,
                 registry=registry,
                 executor=self._executor,
+                has_room=self._finisher.has_room,
                 worker_id=self.worker_id,
                 default_timeout_s=options.default_timeout_s,
             )
@@ -273,6 +275,7 @@ class Supervisor:
         try:
             async with asyncio.timeout(_DRAIN_S):
                 await self._finisher.drained()
+                await self._news.flushed()
         except TimeoutError:
             log.warning("outcomes_left_to_rescue", count=len(self._executor))
 

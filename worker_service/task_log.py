@@ -1,6 +1,5 @@
 """What handlers say through `ctx.log`, on its way to those who watch the task."""
 
-import asyncio
 import sys
 import threading
 import time
@@ -111,7 +110,6 @@ class TaskLogs:
         self._news = news
         self._waiting: deque[tuple[TaskRecord, str]] = deque()
         self._dropped: dict[UUID, tuple[TaskRecord, int]] = {}
-        self._turn = asyncio.Lock()
 
     def add(self, task: TaskRecord, line: str) -> None:
         """Take a line of a task. Callable from any thread."""
@@ -121,11 +119,12 @@ class TaskLogs:
             self._dropped[task.id] = task, self._dropped.get(task.id, (task, 0))[1] + 1
 
     async def tell(self, finished: Sequence[TaskRecord] = ()) -> None:
-        """Publish what was said until now, and then what has become of tasks: nobody who hears that hears more."""
-        if not (finished or self._waiting):
-            return
-        async with self._turn:  # lines that are on their way arrive first
-            await self._news.tell(finished, before=self._take())
+        """Soon publish what was said until now, and then what has become of tasks: who hears that hears no more.
+
+        Returns at once, unless more is said than can be written.
+        """
+        self._news.offer(finished, before=self._take())
+        await self._news.keep_up()
 
     def _take(self) -> list[Event]:
         taken = [self._waiting.popleft() for _ in range(len(self._waiting))]

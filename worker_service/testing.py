@@ -123,10 +123,10 @@ def run_task(
             queue=task_type.info.queue,
             signals=signals or FakeSignals(),
             report_progress=lambda text: run.progress.append(jsontext.loads(text)),
-            log_tap=LogTap(attempt, lambda line: run.log.append(jsontext.loads(line))),
+            log_tap=lambda: LogTap(attempt, lambda line: run.log.append(jsontext.loads(line))),
             submit=submit,
             marks=_RecordedMarks(frozenset(marks), run),
-            files=attempt_files,
+            files=lambda: attempt_files,
             loop=loop,
         )
         sent = task_type.payload.validate_python(jsontext.loads(jsontext.dumps({} if payload is None else payload)))

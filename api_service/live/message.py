@@ -13,7 +13,7 @@ from shared.domain.status import is_final
 from shared.domain.task import TaskRecord
 from shared.events.base import Event
 from shared.events.position import Position
-from shared.news import event_of
+from shared.events.telling import event_of
 
 #: Kinds of events that belong to a version of their task.
 _VERSIONED: Final = ("status", "progress")

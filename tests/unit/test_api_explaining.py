@@ -20,7 +20,7 @@ AWAY = BrokerState(answers=False)
 
 def task_that(**fields: Any) -> TaskRecord:
     ordinary: dict[str, Any] = {
-        **dict.fromkeys(TaskRecord.__slots__),
+        **dict.fromkeys(TaskRecord._fields),
         "id": new_task_id(),
         "queue": "q",
         "type": "t",

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.cache.memory import MemoryCache
-from shared.domain.task import TaskRecord
 from shared.events.memory import MemoryEvents
 from shared.news import News
 from shared.telemetry.logging import tapped_logger
+from tests.records import task_record
 from worker_service.task_log import MAX_LINE_BYTES, LogTap, TaskLogs, line_of
 
 _PIPE_BUF = 4096
@@ -201,19 +201,6 @@ def test_lines_of_many_threads_are_counted_right() -> None:
     assert len(lines) == 101
 
 
-def claimed(task_type: str = "demo.echo") -> TaskRecord:
-    now = datetime.now(UTC)
-    return TaskRecord(
-        id=uuid4(), type=task_type, queue="default", priority="normal", status="running", attempt=1,
-        attempts_before=0, max_attempts=3, timeout_s=60, soft_timeout_s=None, payload="1", result=None, error=None,
-        errors=[],
-        progress=None, tags=[], created_at=now, queued_at=now, run_at=None, started_at=now, finished_at=None,
-        expires_at=None, worker="a", cancel_requested=False, unique_key=None, parent_id=None, request_id=None,
-        submitted_by=None, callback_url=None, artifacts=None,
-        version=2,
-    )  # fmt: skip
-
-
 class SlowEvents(MemoryEvents):
     """Takes its time with log lines."""
 
@@ -229,28 +216,31 @@ class SlowEvents(MemoryEvents):
 
 async def test_no_line_comes_after_what_has_become_of_the_task() -> None:
     events = SlowEvents()
-    logs = TaskLogs(News(MemoryCache(), events, result_ttl_s=60, failure_ttl_s=60))
-    task = claimed()
+    news = News(MemoryCache(), events, result_ttl_s=60, failure_ttl_s=60)
+    logs = TaskLogs(news)
+    task = task_record()
     logs.add(task, line_of("info", 1, {"event": "first"}))
-    first = asyncio.create_task(logs.tell())
+    await logs.tell()
     await asyncio.sleep(0)
     logs.add(task, line_of("info", 1, {"event": "second"}))
 
     await logs.tell([task])
-    await first
+    await news.flushed()
 
     assert events.published == ["log", "log", "status"]
 
 
 async def test_a_worker_holds_so_many_lines_and_says_what_it_dropped() -> None:
     events = MemoryEvents()
-    logs = TaskLogs(News(MemoryCache(), events, result_ttl_s=60, failure_ttl_s=60))
-    task, other = claimed(), claimed()
+    news = News(MemoryCache(), events, result_ttl_s=60, failure_ttl_s=60)
+    logs = TaskLogs(news)
+    task, other = task_record(), task_record()
     for _ in range(1200):
         logs.add(task, line_of("info", 1, {"event": "said"}))
     logs.add(other, line_of("info", 1, {"event": "said"}))
 
     await logs.tell()
+    await news.flushed()
 
     told = [event async for batch in events.replay("0-0-0") for event in batch]
     assert len(told) == 1002

@@ -40,9 +40,8 @@ class Survived(BaseModel):
 
 
 @task("demo.echo", example={"hello": "world"})
-async def echo(payload: Any, ctx: TaskContext) -> Any:
+async def echo(payload: Any, _ctx: TaskContext) -> Any:
     """Return the payload, whatever it is."""
-    ctx.log.info("echoed")
     return payload
 
 

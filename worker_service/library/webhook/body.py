@@ -1,7 +1,6 @@
 """The body of a webhook. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -46,7 +45,7 @@ def body_of(task: TaskRecord, *, status: str, attempt: int, finished_at: datetim
     for name, nothing in _EXPENDABLE.items():
         if len(body) <= MAX_BODY_BYTES:
             break
-        task = replace(task, **nothing)
+        task = task._replace(**nothing)
         left_out.append(name)
         body = _envelope(status, finished_at, document(task), left_out)
     return body
