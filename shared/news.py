@@ -26,6 +26,9 @@ LIVE_TTL_S: Final = 3.0
 #: A signal that is about no task.
 _NO_TASK: Final = UUID(int=0)
 
+#: Where one write told of more moves than this, more are on their way: the next write waits so many seconds for them.
+_CROWD: Final = 4
+_GATHER_S: Final = 0.005
 #: Documents written in one round trip.
 _MAX_DOCUMENTS: Final = 500
 #: Events that may wait to be written before those who make more are made to wait.
@@ -169,6 +172,8 @@ class News:
             while self._untold.is_due:
                 untold, self._untold = self._untold, _Untold()
                 await self._write(untold)
+                if len(untold.moved) > _CROWD:
+                    await asyncio.sleep(_GATHER_S)
         finally:
             self._writing = None
 
