@@ -9,12 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.domain.status import EXPIRE, RELEASE, TaskStatus
-
-
-def sql_list(statuses: frozenset[TaskStatus]) -> str:
-    """The statuses as SQL literals, for `IN (…)`: partial indexes only serve literals."""
-    return ", ".join(sorted(f"'{status}'" for status in statuses))
-
+from shared.store.statement import sql_list
 
 _NOW: Final = text("now()")
 

@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import text
-
 from shared.domain.message import Due
 from shared.domain.outcome import Failure, Outcome
 from shared.domain.status import TaskStatus
@@ -16,6 +14,7 @@ from shared.ids import new_task_id
 from shared.models import Base
 from shared.store.database import Database
 from shared.store.lifecycle import Ending, Finished
+from shared.store.statement import text
 from shared.store.store import Store
 from shared.store.workers import RunningHere, WorkerInfo
 
@@ -58,8 +57,7 @@ async def open_store(url: str, *, pool_size: int = 8) -> AsyncIterator[Store]:
 async def execute(store: Store, statement: str, **parameters: Any) -> list[Any]:
     """Do what no method of the store would."""
     async with store.database.transaction() as connection:
-        result = await connection.execute(text(statement), parameters)
-        return list(result) if result.returns_rows else []
+        return list(await connection.execute(text(statement), parameters))
 
 
 async def empty(store: Store) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+import asyncpg
 from alembic import context
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -11,7 +12,7 @@ from shared.errors import DatabaseRefusedError, DatabaseUnavailableError
 from shared.models import Base
 from shared.settings import DatabaseSettings, load_or_exit
 from shared.startup import NeighbourMissingError, wait_for
-from shared.store.database import Database, engine_url
+from shared.store.database import Database, driver_url
 
 #: Two replicas may migrate at once: the second waits here and then finds nothing to do.
 _LOCK = 0x7461736B6D696C6C
@@ -37,7 +38,11 @@ async def _wait_for_database(address: str) -> None:
 async def _main() -> None:
     address = context.config.get_main_option("sqlalchemy.url") or load_or_exit(DatabaseSettings).database_url
     await _wait_for_database(address)
-    engine = create_async_engine(engine_url(address), poolclass=pool.NullPool)
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=lambda: asyncpg.connect(driver_url(address)),
+        poolclass=pool.NullPool,
+    )
     async with engine.connect() as connection:
         await connection.run_sync(_migrate)
         await connection.commit()

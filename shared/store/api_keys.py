@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import text
-
 from shared.domain.access import ApiKey, scopes_of
 from shared.errors import KeyNameTakenError, KeyNotFoundError
 from shared.store.database import Database
+from shared.store.statement import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class ApiKeys:
             KeyNotFoundError: No key has this name.
         """
         async with self._database.read() as connection:
-            if not (await connection.execute(_REVOKE, {"name": name})).rowcount:
+            if not await connection.change(_REVOKE, {"name": name}):
                 raise KeyNotFoundError(name)
 
 

@@ -1,14 +1,14 @@
 """The records of files: what the artifact store holds, and for whom."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
-
-from sqlalchemy import Row, text
 
 from shared.domain.artifact import Artifact, InTask
 from shared.errors import ArtifactNotFoundError
+from shared.store.connection import Row
 from shared.store.database import Database
+from shared.store.statement import text
 
 
 class Artifacts:
@@ -41,7 +41,7 @@ class Artifacts:
         else:
             statement, parameters = _FIND, {"id": wanted}
         async with self._database.read() as connection:
-            row = (await connection.execute(statement, parameters)).one_or_none()
+            row = await connection.one_or_none(statement, parameters)
         if row is None:
             raise ArtifactNotFoundError(wanted)
         return _artifact_from(row)
@@ -72,8 +72,8 @@ class Artifacts:
             return {row.id for row in rows}
 
 
-def _artifact_from(row: Row[Any]) -> Artifact:
-    return Artifact(**row._asdict())
+def _artifact_from(row: Row) -> Artifact:
+    return Artifact(**dict(row))
 
 
 _COLUMNS: Final = "a.id, a.task_id, a.attempt, a.name, a.media_type, a.size_bytes, a.created_at"

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import text
-
 from shared.store.database import Database
+from shared.store.statement import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Audit:
     async def forget(self, *, older_than_days: float, limit: int) -> int:
         """Delete at most `limit` entries of so long ago. Returns how many."""
         async with self._database.read() as connection:
-            return (await connection.execute(_FORGET, {"days": older_than_days, "limit": limit})).rowcount
+            return await connection.change(_FORGET, {"days": older_than_days, "limit": limit})
 
 
 _ADD: Final = text("""

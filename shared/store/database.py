@@ -1,20 +1,22 @@
-"""The engine, and the one place that knows what a fault of PostgreSQL looks like."""
+"""The pool of connections, and the one place that knows what a fault of PostgreSQL looks like."""
 
+import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Final, TypeVar
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
 import structlog
 import tenacity
-from sqlalchemy import text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.errors import DatabaseRefusedError, DatabaseUnavailableError, SchemaMissingError
+from shared.store.connection import Connection, Row
+from shared.store.statement import text
+
+if TYPE_CHECKING:
+    from asyncpg.pool import Pool, PoolConnectionProxy
 
 log = structlog.get_logger(__name__)
 R = TypeVar("R")
@@ -28,6 +30,8 @@ _PASSING_CLASSES: Final = frozenset({"08", "40", "53", "57", "58"})
 # What no waiting mends: a role that is not let in, a wrong password, a missing database.
 _REFUSALS: Final = frozenset({"28000", "28P01", "3D000"})
 _READ_ONLY: Final = "25006"  # a fail-over in progress: this is no longer the primary
+#: Seconds that connections may take to say goodbye.
+_CLOSE_S: Final = 2.0
 
 
 class Database:
@@ -48,30 +52,25 @@ class Database:
         connect_timeout_s: float = 5.0,
         statement_timeout_s: float = 30.0,
     ) -> None:
-        self._engine: AsyncEngine = create_async_engine(
-            engine_url(url),
-            pool_size=pool_size,
-            max_overflow=0,
-            # The connection used last knows its statements; the others would have to learn them first.
-            pool_use_lifo=True,
-            pool_timeout=connect_timeout_s,
-            connect_args={
-                "timeout": connect_timeout_s,
-                # The client's own limit is the wider one: it only ends a wait on a peer that is gone.
-                "command_timeout": statement_timeout_s + 5,
-                "server_settings": {
-                    "application_name": "taskmill",
-                    "statement_timeout": str(int(statement_timeout_s * 1000)),
-                    "idle_in_transaction_session_timeout": "60000",
-                    "jit": "off",
-                },
-            },
-        )
         self.pool_size = pool_size
-        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._connect_timeout_s = connect_timeout_s
+        self._opening = asyncio.Lock()
+        self._opened: Pool[Row] | None = None
+        self._options: dict[str, Any] = {
+            "dsn": driver_url(url),
+            "timeout": connect_timeout_s,
+            # The client's own limit is the wider one: it only ends a wait on a peer that is gone.
+            "command_timeout": statement_timeout_s + 5,
+            "server_settings": {
+                "application_name": "taskmill",
+                "statement_timeout": str(int(statement_timeout_s * 1000)),
+                "idle_in_transaction_session_timeout": "60000",
+                "jit": "off",
+            },
+        }
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncIterator[Connection]:
         """A connection for statements that stand alone (each commits by itself).
 
         Raises:
@@ -79,19 +78,19 @@ class Database:
             DatabaseRefusedError: It lets us not in.
         """
         with _translated_faults():
-            async with self._autocommit.connect() as connection:
-                yield connection
+            async with self._connection() as connection:
+                yield Connection(connection)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self) -> AsyncIterator[Connection]:
         """A connection in a transaction that commits at the end of the block.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL can't be reached or broke off; the commit may have happened.
         """
         with _translated_faults():
-            async with self._engine.begin() as connection:
-                yield connection
+            async with self._connection() as connection, connection.transaction():
+                yield Connection(connection)
 
     async def persist(self, work: Callable[[], Awaitable[R]], *, for_s: float | None = None) -> R:
         """Do `work` again, with growing pauses, while PostgreSQL is away.
@@ -159,29 +158,60 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._engine.dispose()
+        pool, self._opened = self._opened, None
+        if pool is not None:
+            with suppress(OSError, asyncpg.InterfaceError, asyncpg.PostgresError):  # gone, or cut off for taking long
+                await asyncio.wait_for(pool.close(), _CLOSE_S)
+
+    # The pool .......................................................................
+
+    @asynccontextmanager
+    async def _connection(self) -> "AsyncIterator[PoolConnectionProxy[Row]]":
+        pool = self._opened or await self._open()
+        async with asyncio.timeout(self._connect_timeout_s):
+            connection = await pool.acquire()
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
+
+    async def _open(self) -> "Pool[Row]":
+        # With the first statement, since a pool belongs to the event loop that it was made on. It hands out the
+        # connection used last, which knows its statements; the others would have to learn them first.
+        async with self._opening:
+            if self._opened is None:
+                self._opened = await asyncpg.create_pool(
+                    min_size=0,
+                    max_size=self.pool_size,
+                    max_inactive_connection_lifetime=0,
+                    record_class=Row,
+                    reset=_keep,
+                    **self._options,
+                )
+            return self._opened
 
 
-def engine_url(url: str) -> URL:
-    """The address as our driver takes it: libpq's `sslmode` is called `ssl` there."""
-    parsed = make_url(url).set(drivername="postgresql+asyncpg")
-    if "sslmode" in parsed.query:
-        parsed = parsed.update_query_dict({"ssl": parsed.query["sslmode"]}).difference_update_query(["sslmode"])
-    return parsed
+async def _keep(_connection: object) -> None:
+    """Nothing to reset: no statement of ours changes its session."""
+
+
+def driver_url(url: str) -> str:
+    """The address as the driver takes it, which knows one way to spell the scheme."""
+    return re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url)
 
 
 @contextmanager
 def _translated_faults() -> Iterator[None]:
     try:
         yield
-    except (OSError, TimeoutError, PoolTimeoutError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.InterfaceError) as error:
+        if isinstance(error, ValueError):  # a value that no column takes, an address that can't be read
+            raise
         raise DatabaseUnavailableError(repr(error)) from error
-    except (DBAPIError, asyncpg.PostgresError) as error:
-        source = error.orig if isinstance(error, DBAPIError) else error
-        sqlstate = getattr(source, "sqlstate", None) or ""
+    except asyncpg.PostgresError as error:
+        sqlstate = error.sqlstate or ""
         if sqlstate in _REFUSALS:
-            raise DatabaseRefusedError(source) from error
-        is_cut = isinstance(error, DBAPIError) and error.connection_invalidated
-        if is_cut or sqlstate[:2] in _PASSING_CLASSES or sqlstate == _READ_ONLY:
-            raise DatabaseUnavailableError(source) from error
+            raise DatabaseRefusedError(error) from error
+        if sqlstate[:2] in _PASSING_CLASSES or sqlstate == _READ_ONLY:
+            raise DatabaseUnavailableError(error) from error
         raise

@@ -5,11 +5,10 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
-
 from shared.errors import DeadLetterNotFoundError
 from shared.ids import new_task_id
 from shared.store.database import Database
+from shared.store.statement import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class DeadLetters:
             DeadLetterNotFoundError: No such dead letter.
         """
         async with self._database.read() as connection:
-            row = (await connection.execute(_GET, {"id": letter_id})).one_or_none()
+            row = await connection.one_or_none(_GET, {"id": letter_id})
         if row is None:
             raise DeadLetterNotFoundError(letter_id)
         return DeadLetter(*row)
@@ -89,7 +88,7 @@ class DeadLetters:
     async def matching(self, wanted: DeadLetterFilter, *, before: datetime | None = None) -> tuple[int, datetime]:
         """How many there are that died before `before` or, without it, now; and what PostgreSQL's clock says."""
         async with self._database.read() as connection:
-            row = (await connection.execute(_MATCHING, {**_parameters(wanted), "before": before})).one()
+            row = await connection.one(_MATCHING, {**_parameters(wanted), "before": before})
         return row.number, row.moment
 
     async def oldest(
@@ -116,14 +115,14 @@ class DeadLetters:
             DeadLetterNotFoundError: No such dead letter.
         """
         async with self._database.read() as connection:
-            result = await connection.execute(text("DELETE FROM dead_letters WHERE id = :id"), {"id": letter_id})
-        if not result.rowcount:
+            found = await connection.change(text("DELETE FROM dead_letters WHERE id = :id"), {"id": letter_id})
+        if not found:
             raise DeadLetterNotFoundError(letter_id)
 
     async def forget_unreadable(self, *, older_than_days: float) -> int:
         """Delete unreadable messages that were recorded so long ago. Returns how many."""
         async with self._database.read() as connection:
-            return (await connection.execute(_FORGET, {"days": older_than_days})).rowcount
+            return await connection.change(_FORGET, {"days": older_than_days})
 
 
 def _parameters(wanted: DeadLetterFilter) -> dict[str, object]:

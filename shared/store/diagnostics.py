@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import text
-
 from shared.store.database import Database
+from shared.store.statement import text
 
 #: Rows that a count looks at; beyond it the exact number does not matter.
 MAX_COUNTED: Final = 100_000
@@ -78,8 +77,8 @@ class Diagnostics:
             revision = await connection.scalar(_REVISION) if known else None
             settings = {row.name: row.setting for row in await connection.execute(_SETTINGS)}
             bloat = [Bloat(table=row.table, live=row.live, dead=row.dead) for row in await connection.execute(_BLOAT)]
-            server = (await connection.execute(_SERVER)).one()
-            outbox = (await connection.execute(_OUTBOX, {"limit": MAX_COUNTED})).one() if known else None
+            server = await connection.one(_SERVER)
+            outbox = await connection.one(_OUTBOX, {"limit": MAX_COUNTED}) if known else None
             homeless = (
                 {row.type: row.tasks for row in await connection.execute(_HOMELESS, {"limit": MAX_COUNTED})}
                 if known

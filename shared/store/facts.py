@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import text
-
 from shared.domain.status import TaskStatus
 from shared.domain.task import TaskRecord
 from shared.store.database import Database
+from shared.store.statement import text
 
 #: Tasks that are counted at most on each side of one in its queue.
 _COUNTED: Final = 100_000
@@ -70,8 +69,8 @@ class FactFinder:
             "limit": _COUNTED if task.status == TaskStatus.QUEUED else 0,
         }
         async with self._database.read() as connection:
-            row = (await connection.execute(_FACTS, parameters)).mappings().one()
-        return Facts(**row)
+            row = await connection.one(_FACTS, parameters)
+        return Facts(**dict(row))
 
 
 # A doorbell is due a few seconds after it was put there, where somebody was about to ring it directly.

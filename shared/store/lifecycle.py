@@ -6,15 +6,13 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.artifact import Artifact, artifacts_json
 from shared.domain.message import Due
 from shared.domain.outcome import Failure, Outcome
 from shared.domain.status import CANCEL, CLAIM, EXPIRE, FINAL, FINISH, RELEASE, RESCUE, TaskStatus
 from shared.domain.task import TaskRecord, failure_json
-from shared.models import sql_list
+from shared.store.connection import Connection
 from shared.store.database import Database
 from shared.store.renewing import BulkReplay, renew, why_not
 from shared.store.rows import (
@@ -31,6 +29,7 @@ from shared.store.rows import (
     ring_due_and_called,
     task_from,
 )
+from shared.store.statement import Statement, sql_list, text
 
 log = structlog.get_logger(__name__)
 
@@ -108,9 +107,7 @@ class Lifecycle:
         return Finished(moved.tasks, moved.rings, [e.task_id for e in missing if e.task_id not in written])
 
     @staticmethod
-    async def _finished_earlier(
-        connection: AsyncConnection, missing: Sequence[Ending], worker: str
-    ) -> list[TaskRecord]:
+    async def _finished_earlier(connection: Connection, missing: Sequence[Ending], worker: str) -> list[TaskRecord]:
         rows = await connection.execute(_SELECT_MANY, {"ids": [ending.task_id for ending in missing]})
         expected = {ending.task_id: ending for ending in missing}
         return [
@@ -155,9 +152,9 @@ class Lifecycle:
         failure = Failure("worker_lost", "the worker that ran this attempt stopped sending heartbeats")
         return await self._move(_RESCUE, {"limit": limit, "rescuer": rescuer, "error": failure_json(failure)})
 
-    async def _move(self, statement: object, parameters: dict[str, object]) -> Moved:
+    async def _move(self, statement: Statement, parameters: dict[str, object]) -> Moved:
         async with self._database.read() as connection:
-            return moved_from(await connection.execute(statement, parameters))  # type: ignore[call-overload]
+            return moved_from(await connection.execute(statement, parameters))
 
     # On request .....................................................................
 

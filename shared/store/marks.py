@@ -3,9 +3,8 @@
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import text
-
 from shared.store.database import Database
+from shared.store.statement import text
 
 
 class Marks:
@@ -22,7 +21,7 @@ class Marks:
     async def of(self, task_id: UUID) -> frozenset[str]:
         """What was marked in all attempts of a task so far."""
         async with self._database.read() as connection:
-            return frozenset((await connection.scalars(_OF, {"id": task_id})).all())
+            return frozenset(mark for (mark,) in await connection.execute(_OF, {"id": task_id}))
 
     async def count(self, task_id: UUID) -> int:
         """How many steps were marked in all attempts of a task so far."""

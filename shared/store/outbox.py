@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from shared.domain.message import Due
 from shared.domain.ring import Ring
+from shared.store.connection import Connection
 from shared.store.database import Database
+from shared.store.statement import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +18,7 @@ class Batch:
     """Rows that this transaction holds: nobody else publishes them meanwhile."""
 
     rings: list[Ring]
-    _connection: AsyncConnection
+    _connection: Connection
 
     async def rung(self, rings: Sequence[Ring]) -> None:
         """Delete what the broker has confirmed, when the transaction commits."""
@@ -77,7 +76,7 @@ class Outbox:
             How many there were.
         """
         async with self._database.read() as connection:
-            result = await connection.execute(
+            return await connection.change(
                 _POSTPONE,
                 {
                     "ids": [entry.task_id for entry in due],
@@ -85,7 +84,6 @@ class Outbox:
                     "types": list(types),
                 },
             )
-            return result.rowcount
 
     async def ring_queued(self, due: Sequence[Due]) -> int:
         """Ring afresh for those of `due` that are still queued; their message died at the broker.
@@ -94,11 +92,10 @@ class Outbox:
             How many there were.
         """
         async with self._database.read() as connection:
-            result = await connection.execute(
+            return await connection.change(
                 _RING_QUEUED,
                 {"ids": [entry.task_id for entry in due], "attempts": [entry.attempt for entry in due]},
             )
-            return result.rowcount
 
 
 _DELETE: Final = text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))")

@@ -5,10 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import text
-
 from shared.domain.status import CANCEL, RELEASE
-from shared.models import sql_list
 from shared.store.database import Database
 from shared.store.rows import (
     CALL_BACK,
@@ -19,6 +16,7 @@ from shared.store.rows import (
     moved_from,
     ring_due_and_called,
 )
+from shared.store.statement import Statement, sql_list, text
 
 
 @dataclass(slots=True)
@@ -70,12 +68,12 @@ class Purges:
             purge.last_id = max(task.id for task in moved.tasks)
         return moved
 
-    async def _cancel(self, statement: object, purge: Purge, limit: int) -> Moved:
+    async def _cancel(self, statement: Statement, purge: Purge, limit: int) -> Moved:
         parameters = {"queue": purge.queue, "asked_at": purge.asked_at, "id": purge.last_id, "limit": limit}
         if not purge.timed_done:
             parameters["time"] = purge.last_time
         async with self._database.read() as connection:
-            return moved_from(await connection.execute(statement, parameters))  # type: ignore[call-overload]
+            return moved_from(await connection.execute(statement, parameters))
 
 
 def _cancel_those(status: str, behind: str, order: str) -> str:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import text
-
 from shared.errors import QueueNotFoundError
 from shared.store.database import Database
+from shared.store.statement import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Queues:
             QueueNotFoundError: Nobody has named it yet.
         """
         async with self._database.read() as connection:
-            row = (await connection.execute(_FIGURES, {"name": name})).one_or_none()
+            row = await connection.one_or_none(_FIGURES, {"name": name})
         if row is None:
             raise QueueNotFoundError(name)
         return QueueFigures(*row)
@@ -86,7 +85,7 @@ class Queues:
             QueueNotFoundError: Nobody has named it yet.
         """
         async with self._database.read() as connection:
-            row = (await connection.execute(_RESUME, {"name": name})).one_or_none()
+            row = await connection.one_or_none(_RESUME, {"name": name})
         if row is None:
             raise QueueNotFoundError(name)
         return None if row.resumed_at is None else Resumed(name, row.resumed_at)

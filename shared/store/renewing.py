@@ -4,14 +4,12 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from shared.domain.status import RENEW
 from shared.domain.task import TaskRecord
 from shared.errors import IllegalMoveError, TaskNotFoundError, UniqueConflictError
-from shared.models import sql_list
+from shared.store.connection import Connection
 from shared.store.rows import PUBLISHED_DIRECTLY, SELECT_MOVED, Moved, moved_from, ring_due
+from shared.store.statement import sql_list, text
 
 
 class BulkReplay(NamedTuple):
@@ -27,7 +25,7 @@ class BulkReplay(NamedTuple):
 
 
 async def renew(
-    connection: AsyncConnection, task_id: UUID, *, payload: str | None = None, bulk: BulkReplay | None = None
+    connection: Connection, task_id: UUID, *, payload: str | None = None, bulk: BulkReplay | None = None
 ) -> Moved:
     """Queue a task again; see `Lifecycle.renew`."""
     moved = moved_from(
@@ -47,13 +45,13 @@ async def renew(
     return moved
 
 
-async def why_not(connection: AsyncConnection, task_id: UUID, move: str) -> Exception:
+async def why_not(connection: Connection, task_id: UUID, move: str) -> Exception:
     """What to raise when a move of one task found nothing to move."""
     status = await connection.scalar(text("SELECT status FROM tasks WHERE id = :id"), {"id": task_id})
     return TaskNotFoundError(task_id) if status is None else IllegalMoveError(task_id, status, move)
 
 
-async def _retake_key(connection: AsyncConnection, task: TaskRecord) -> None:
+async def _retake_key(connection: Connection, task: TaskRecord) -> None:
     if task.unique_key is None:
         return
     holder = await connection.scalar(_RETAKE_KEY, {"key": task.unique_key, "id": task.id})

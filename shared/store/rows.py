@@ -4,14 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Row
-
 from shared.domain.callback import DELIVER_MAX_ATTEMPTS, DELIVER_TIMEOUT_S, DELIVER_TYPE
 from shared.domain.ring import Ring
 from shared.domain.status import FINAL, TaskStatus
 from shared.domain.task import TASK_COLUMNS, TaskRecord
 from shared.domain.task_type import SYSTEM_QUEUE
-from shared.models import sql_list
+from shared.store.connection import Row
+from shared.store.statement import sql_list
 
 #: The columns of `tasks`, for `RETURNING` and `SELECT` on the alias `t`.
 COLUMNS: Final = ", ".join(f"t.{name}" for name in TASK_COLUMNS)
@@ -92,12 +91,12 @@ SELECT_MOVED_AND_CALLED: Final = f"""
     FROM moved t LEFT JOIN called c ON c.parent_id = t.id LEFT JOIN rung r ON r.task_id = coalesce(c.id, t.id)"""
 
 
-def task_from(row: Row[Any] | Sequence[Any]) -> TaskRecord:
+def task_from(row: Row | Sequence[Any]) -> TaskRecord:
     """The record of a row that selected `COLUMNS`."""
     return TaskRecord(*row)
 
 
-def moved_from(rows: Iterable[Row[Any]]) -> Moved:
+def moved_from(rows: Iterable[Row]) -> Moved:
     """The records and rings of rows that came from `SELECT_MOVED` or `SELECT_MOVED_AND_CALLED`."""
     moved = Moved()
     for row in rows:

@@ -10,16 +10,14 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from shared.domain.schedule import PlannedRun, RunOutcome, Schedule, ScheduleRun, Settlement
 from shared.domain.status import FINAL
 from shared.domain.task import Accepted, NewTask
 from shared.domain.task_type import TaskTypeInfo
-from shared.models import sql_list
+from shared.store.connection import Connection
 from shared.store.database import Database
 from shared.store.schedules import COLUMNS, lock_schedule, now_of, schedule_from
+from shared.store.statement import sql_list, text
 from shared.store.submissions import Born, accept_with
 from shared.store.task_types import types_named
 
@@ -39,7 +37,7 @@ class Held:
     schedules: list[Schedule]
     types: dict[str, TaskTypeInfo]
     open_tasks: dict[str, UUID]
-    _connection: AsyncConnection
+    _connection: Connection
 
     async def settle(self, settlements: Sequence[Settlement]) -> Born:
         """Write down runs, store their tasks and move the schedules on; all of it holds once the block commits.
@@ -132,7 +130,7 @@ class ScheduleRuns:
         """Delete at most `limit` runs that are so old, but of each schedule none of the last `keep`."""
         async with self._database.read() as connection:
             parameters = {"days": older_than_days, "keep": keep, "limit": limit}
-            return (await connection.execute(_FORGET_RUNS, parameters)).rowcount
+            return await connection.change(_FORGET_RUNS, parameters)
 
     async def last_runs(self, names: Sequence[str], *, limit: int) -> dict[str, list[ScheduleRun]]:
         """At most `limit` runs of each of the schedules, the latest first."""
@@ -148,7 +146,7 @@ class ScheduleRuns:
             return int(await connection.scalar(_OVERDUE, {"by_s": by_s}) or 0)
 
 
-async def _held(connection: AsyncConnection, schedules: list[Schedule]) -> Held:
+async def _held(connection: Connection, schedules: list[Schedule]) -> Held:
     if not schedules:
         return Held(await now_of(connection), [], {}, {}, connection)
     types = await types_named(connection, [schedule.type for schedule in schedules])

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any, Final
-
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import Final
 
 from shared.domain.schedule import CatchUp, Schedule, ScheduleDefinition, rhythm_of
 from shared.errors import ScheduleExistsError, ScheduleNotFoundError
+from shared.store.connection import Connection, Row
 from shared.store.database import Database
+from shared.store.statement import text
 
 
 class Schedules:
@@ -28,7 +27,7 @@ class Schedules:
             ScheduleNotFoundError: No such schedule.
         """
         async with self._database.read() as connection:
-            row = (await connection.execute(_GET, {"name": name})).one_or_none()
+            row = await connection.one_or_none(_GET, {"name": name})
         if row is None:
             raise ScheduleNotFoundError(name)
         return schedule_from(row)
@@ -65,8 +64,8 @@ class Schedules:
             next_run_at = known.next_run_at
             if next_run_at is None or _rhythm_fields(definition) != _rhythm_fields(known):
                 next_run_at = rhythm_of(definition, known.created_at).after(await now_of(connection))
-            row = await connection.execute(_REPLACE, {**asdict(definition), "next_run_at": next_run_at})
-            return schedule_from(row.one()), False
+            row = await connection.one(_REPLACE, {**asdict(definition), "next_run_at": next_run_at})
+            return schedule_from(row), False
 
     async def provide(self, definitions: Sequence[ScheduleDefinition]) -> None:
         """Add built-in schedules where there are none of their names; what a person made of them stays."""
@@ -81,8 +80,8 @@ class Schedules:
             ScheduleNotFoundError: No such schedule.
         """
         async with self._database.transaction() as connection:
-            result = await connection.execute(text("DELETE FROM schedules WHERE name = :name"), {"name": name})
-            if not result.rowcount:
+            found = await connection.change(text("DELETE FROM schedules WHERE name = :name"), {"name": name})
+            if not found:
                 raise ScheduleNotFoundError(name)
             # After it, not with it: whoever held the schedule until now may have written runs.
             await connection.execute(text("DELETE FROM schedule_runs WHERE schedule = :name"), {"name": name})
@@ -114,16 +113,16 @@ class Schedules:
 
 
 async def _insert(
-    connection: AsyncConnection, definition: ScheduleDefinition, *, built_in: bool = False
+    connection: Connection, definition: ScheduleDefinition, *, built_in: bool = False
 ) -> Schedule | None:
     now = await now_of(connection)
     next_run_at = rhythm_of(definition, now).after(now)
     values = {**asdict(definition), "built_in": built_in, "next_run_at": next_run_at}
-    row = (await connection.execute(_INSERT, values)).one_or_none()
+    row = await connection.one_or_none(_INSERT, values)
     return None if row is None else schedule_from(row)
 
 
-async def lock_schedule(connection: AsyncConnection, name: str) -> Schedule:
+async def lock_schedule(connection: Connection, name: str) -> Schedule:
     """One schedule, which nobody else runs or changes until the transaction ends.
 
     Raises:
@@ -135,27 +134,27 @@ async def lock_schedule(connection: AsyncConnection, name: str) -> Schedule:
     return schedule
 
 
-async def _locked(connection: AsyncConnection, name: str) -> Schedule | None:
-    row = (await connection.execute(_LOCK, {"name": name})).one_or_none()
+async def _locked(connection: Connection, name: str) -> Schedule | None:
+    row = await connection.one_or_none(_LOCK, {"name": name})
     return None if row is None else schedule_from(row)
 
 
 async def _set_paused(
-    connection: AsyncConnection, known: Schedule, next_run_at: datetime | None, *, paused: bool
+    connection: Connection, known: Schedule, next_run_at: datetime | None, *, paused: bool
 ) -> Schedule:
     values = {"name": known.name, "paused": paused, "next_run_at": next_run_at}
-    return schedule_from((await connection.execute(_SET_PAUSED, values)).one())
+    return schedule_from(await connection.one(_SET_PAUSED, values))
 
 
-async def now_of(connection: AsyncConnection) -> datetime:
+async def now_of(connection: Connection) -> datetime:
     """PostgreSQL's time: when the transaction began."""
-    now: datetime = (await connection.execute(text("SELECT now()"))).scalar_one()
+    now: datetime = await connection.scalar(text("SELECT now()"))
     return now
 
 
-def schedule_from(row: Row[Any]) -> Schedule:
+def schedule_from(row: Row) -> Schedule:
     """The record of a row that selected `COLUMNS`."""
-    return Schedule(**row._mapping)  # noqa: SLF001 - it is public, and named so that no column hides it
+    return Schedule(**dict(row))
 
 
 def _rhythm_fields(definition: ScheduleDefinition) -> tuple[object, ...]:

@@ -6,14 +6,13 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from shared.domain.ring import Ring
 from shared.domain.status import TaskStatus
 from shared.domain.task import Accepted, NewTask
 from shared.errors import IdempotencyConflictError
+from shared.store.connection import Connection
 from shared.store.database import Database
+from shared.store.statement import text
 
 #: Seconds that an Idempotency-Key is remembered.
 IDEMPOTENCY_S: Final = 24 * 3600.0
@@ -53,14 +52,14 @@ class Submissions:
             return await _accept_keyed(connection, tasks)
 
 
-async def accept_with(connection: AsyncConnection, tasks: Sequence[NewTask]) -> Born:
+async def accept_with(connection: Connection, tasks: Sequence[NewTask]) -> Born:
     """The same in a transaction of the caller's: the tasks are born if it commits."""
     if any(task.idempotency or task.unique for task in tasks):
         return await _accept_keyed(connection, tasks)
     return await _insert(connection, tasks, originals={})
 
 
-async def _accept_keyed(connection: AsyncConnection, tasks: Sequence[NewTask]) -> Born:
+async def _accept_keyed(connection: Connection, tasks: Sequence[NewTask]) -> Born:
     """Idempotency keys first, then uniqueness keys of what is still new: one order of locks, so no deadlocks."""
     conflicts: set[UUID] = set()
     originals: dict[UUID, UUID] = {}
@@ -89,7 +88,7 @@ async def _accept_keyed(connection: AsyncConnection, tasks: Sequence[NewTask]) -
     return await _insert(connection, tasks, originals, conflicts)
 
 
-async def _spread_conflicts(connection: AsyncConnection, keyed: Sequence[NewTask], conflicts: set[UUID]) -> set[UUID]:
+async def _spread_conflicts(connection: Connection, keyed: Sequence[NewTask], conflicts: set[UUID]) -> set[UUID]:
     """All tasks of a request (they share its fingerprint) conflict when one does, and give back their keys."""
     if not conflicts:
         return conflicts
@@ -121,7 +120,7 @@ def _unique_entry(task: NewTask) -> _KeyEntry:
 
 
 async def _take(
-    connection: AsyncConnection, kind: str, tasks: Sequence[NewTask], entry_of: Callable[[NewTask], _KeyEntry]
+    connection: Connection, kind: str, tasks: Sequence[NewTask], entry_of: Callable[[NewTask], _KeyEntry]
 ) -> dict[bytes, _Holder]:
     """Who holds each key now: the first task of this batch that asked for it, or an earlier one."""
     first: dict[bytes, _KeyEntry] = {}
@@ -146,7 +145,7 @@ async def _take(
 
 
 async def _point_keys_at_originals(
-    connection: AsyncConnection, keyed: Iterable[NewTask], originals: dict[UUID, UUID]
+    connection: Connection, keyed: Iterable[NewTask], originals: dict[UUID, UUID]
 ) -> None:
     astray = [task for task in keyed if task.id in originals]
     if astray:
@@ -167,7 +166,7 @@ def _last(task_id: UUID, originals: dict[UUID, UUID]) -> UUID:
 
 
 async def _insert(
-    connection: AsyncConnection,
+    connection: Connection,
     tasks: Sequence[NewTask],
     originals: dict[UUID, UUID],
     conflicts: set[UUID] | frozenset[UUID] = frozenset(),
@@ -204,7 +203,7 @@ def _duplicate(
     return Accepted(original, row.status, task.type, task.queue, row.created_at, duplicate=True)
 
 
-async def _existing(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, Accepted]:
+async def _existing(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, Accepted]:
     rows = await connection.execute(_EXISTING, {"ids": list(ids)})
     return {row.id: Accepted(row.id, row.status, row.type, row.queue, row.created_at) for row in rows}
 

@@ -5,12 +5,12 @@ from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.retry import RetryPolicy
 from shared.domain.task_type import TaskTypeInfo
+from shared.store.connection import Connection
 from shared.store.database import Database
+from shared.store.statement import text
 
 
 class TaskTypes:
@@ -55,7 +55,7 @@ class TaskTypes:
             return {row.type: row.workers for row in await connection.execute(_LIVE_WORKERS)}
 
 
-async def types_named(connection: AsyncConnection, names: Sequence[str]) -> dict[str, TaskTypeInfo]:
+async def types_named(connection: Connection, names: Sequence[str]) -> dict[str, TaskTypeInfo]:
     """Those of the types that were ever announced, as the caller's transaction sees them."""
     rows = await connection.execute(_NAMED, {"names": list(names)})
     return {info.name: info for info in map(_type_from, (row.announcement for row in rows))}

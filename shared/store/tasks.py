@@ -6,16 +6,14 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import text
-
 from shared.domain.artifact import artifact_key
 from shared.domain.status import FINAL
 from shared.domain.task import TaskRecord
 from shared.errors import TaskNotFoundError
 from shared.ids import first_id_at
-from shared.models import sql_list
 from shared.store.database import Database
 from shared.store.rows import COLUMNS, task_from
+from shared.store.statement import sql_list, text
 
 #: Ids carry the clock of the API that made them, `created_at` that of PostgreSQL: they may differ by this much.
 CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -54,24 +52,20 @@ class Tasks:
             TaskNotFoundError: No such task.
         """
         async with self._database.read() as connection:
-            row = (
-                await connection.execute(text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = :id"), {"id": task_id})
-            ).one_or_none()
+            row = await connection.one_or_none(_GET, {"id": task_id})
         if row is None:
             raise TaskNotFoundError(task_id)
         return task_from(row)
 
     async def versions(self, task_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """The versions of those tasks that exist."""
-        statement = text("SELECT t.id, t.version FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
         async with self._database.read() as connection:
-            return dict(tuple(row) for row in await connection.execute(statement, {"ids": list(task_ids)}))
+            return dict(tuple(row) for row in await connection.execute(_VERSIONS, {"ids": list(task_ids)}))
 
     async def many(self, task_ids: Sequence[UUID]) -> list[TaskRecord]:
         """Those tasks that exist, in any order."""
-        statement = text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
         async with self._database.read() as connection:
-            return [task_from(row) for row in await connection.execute(statement, {"ids": list(task_ids)})]
+            return [task_from(row) for row in await connection.execute(_MANY, {"ids": list(task_ids)})]
 
     async def page(self, wanted: TaskFilter, *, limit: int, before: UUID | None = None) -> list[TaskRecord]:
         """At most `limit` tasks, newest first, made before the task `before`."""
@@ -95,16 +89,14 @@ class Tasks:
             "after_id": wanted.created_after and first_id_at(wanted.created_after - CLOCK_SKEW),
             "until": wanted.created_before,
             "until_id": wanted.created_before and first_id_at(wanted.created_before + CLOCK_SKEW),
+            "limit": limit,
         }
         statement = text(
             f"SELECT {COLUMNS} FROM tasks t {'WHERE ' + ' AND '.join(clauses) if clauses else ''}"
             " ORDER BY t.id DESC LIMIT :limit"
         )
-        used = {
-            name: value for name, value in parameters.items() if value is not None and f":{name}" in str(statement)
-        }
         async with self._database.read() as connection:
-            return [task_from(row) for row in await connection.execute(statement, {**used, "limit": limit})]
+            return [task_from(row) for row in await connection.execute(statement, parameters)]
 
     async def forget(self, *, older_than_days: float, limit: int) -> Forgotten:
         """Delete at most `limit` final tasks that ended so long ago, and what belongs to them.
@@ -116,14 +108,19 @@ class Tasks:
         async with self._database.transaction() as connection:
             now = await connection.scalar(text("SELECT now()"))
             horizon = now - timedelta(days=older_than_days) + CLOCK_SKEW
-            forgotten = await connection.execute(
+            row = await connection.one(
                 _FORGET, {"days": older_than_days, "horizon": first_id_at(horizon), "limit": limit}
             )
-            row = forgotten.one()
             await connection.execute(text("DELETE FROM task_keys WHERE NOT open AND keep_until < now()"))
         keys = zip(row.artifact_ids, row.artifact_tasks, row.artifact_attempts, strict=True)
         return Forgotten(row.tasks, [artifact_key(*parts) for parts in keys])
 
+
+_GET: Final = text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = :id")
+
+_MANY: Final = text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
+
+_VERSIONS: Final = text("SELECT t.id, t.version FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
 
 _FORGET: Final = text(f"""
     WITH old AS (

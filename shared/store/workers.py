@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Row, text
 
 from shared.errors import WorkerNotFoundError
+from shared.store.connection import Row
 from shared.store.database import Database
+from shared.store.statement import text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ class Workers:
             WorkerNotFoundError: No such worker.
         """
         async with self._database.read() as connection:
-            row = (await connection.execute(_DRAIN, {"id": worker_id})).one_or_none()
+            row = await connection.one_or_none(_DRAIN, {"id": worker_id})
         if row is None:
             raise WorkerNotFoundError(worker_id)
         return _view_from(row)
@@ -120,7 +121,7 @@ class Workers:
     async def forget_lost(self, *, older_than_s: float) -> int:
         """Forget workers whose last heartbeat is so old and that hold no task. Returns how many."""
         async with self._database.read() as connection:
-            return (await connection.execute(_FORGET_LOST, {"older_than_s": older_than_s})).rowcount
+            return await connection.change(_FORGET_LOST, {"older_than_s": older_than_s})
 
     async def all(self) -> list[WorkerView]:
         """Every worker that has not left, the newest first."""
@@ -128,7 +129,7 @@ class Workers:
             return [_view_from(row) for row in await connection.execute(_ALL)]
 
 
-def _view_from(row: Row[Any]) -> WorkerView:
+def _view_from(row: Row) -> WorkerView:
     return WorkerView(
         row.id, row.host, row.pid, row.version, orjson.loads(row.queues), row.running, row.started_at,
         row.heartbeat_at, row.healthy, row.stopping, row.drain_requested, row.stale,

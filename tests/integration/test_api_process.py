@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from shared.store.database import Database
+from shared.store.statement import text
 from shared.store.store import Store
 from tests.api import ECHO
 from tests.api_process import PATIENCE_S, Start, address_of, api_processes, end_of, entry_of
@@ -89,7 +90,7 @@ async def test_it_gives_up_on_a_database_that_does_not_come(start: Start) -> Non
 async def test_it_gives_up_on_a_database_without_its_schema(start: Start, database_url: str) -> None:
     database = Database(database_url)
     async with database.transaction() as connection:
-        await connection.exec_driver_sql("DROP TABLE alembic_version")
+        await connection.execute(text("DROP TABLE alembic_version"))
     await database.close()
 
     status, said = await end_of(await start(DATABASE_URL=database_url, STARTUP_TIMEOUT_SECONDS="1"))

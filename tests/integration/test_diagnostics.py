@@ -8,6 +8,7 @@ from api_service.diagnosing.diagnose import diagnose, gather_facts
 from shared.broker.rabbitmq import RabbitBroker
 from shared.cache.redis import RedisCache
 from shared.store.database import Database
+from shared.store.statement import text
 from shared.store.store import Store
 from tests.api import ECHO, ApiUnderTest, open_api
 from tests.servers.sandbox import free_port
@@ -51,8 +52,8 @@ async def test_real_servers_are_looked_at(database_url: str, rabbitmq_url: str, 
 async def test_settings_that_lose_tasks_are_found(database_url: str) -> None:
     database = Database(database_url)
     async with database.read() as connection:
-        name = (await connection.exec_driver_sql("SELECT current_database()")).scalar_one()
-        await connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET synchronous_commit TO off')
+        name = await connection.scalar(text("SELECT current_database()"))
+        await connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit TO off'))
     await database.close()
 
     async with open_api(database_url) as api:

@@ -7,12 +7,12 @@ from uuid import RFC_4122, UUID
 
 import orjson
 import pytest
-from sqlalchemy import text
 
 from shared.domain.callback import DELIVER_TYPE
 from shared.domain.status import FINAL
 from shared.domain.task import TaskRecord
 from shared.store.rows import NEW_ID, Moved
+from shared.store.statement import text
 from shared.store.store import Store
 from tests.builders import (
     CANCELLED,
@@ -212,7 +212,7 @@ async def test_ids_that_sql_makes_are_of_version_7_and_sort_by_time(store: Store
     ids: list[UUID] = []
     for _ in range(3):
         async with store.database.read() as connection:
-            ids += (await connection.scalars(text(f"SELECT {NEW_ID} FROM generate_series(1, 200)"))).all()
+            ids += [new for (new,) in await connection.execute(text(f"SELECT {NEW_ID} FROM generate_series(1, 200)"))]
             await connection.execute(text("SELECT pg_sleep(0.003)"))
     after = int(time.time() * 1000)
 

@@ -18,6 +18,7 @@ from shared.publisher import Publisher
 from shared.resuming import ring_resumed
 from shared.store.dead_letters import DeadLetterFilter
 from shared.store.renewing import BulkReplay
+from shared.store.statement import text
 from shared.store.store import Store
 from tests.builders import (
     FAILED,
@@ -79,7 +80,7 @@ async def test_a_pause_keeps_its_beginning(store: Store) -> None:
 async def test_what_is_claimed_before_the_pause_is_committed_has_started_before_it(store: Store) -> None:
     task_id = await queued(store)
     async with store.database.transaction() as connection:
-        await connection.exec_driver_sql("SELECT 1 FROM queues FOR UPDATE")  # the pause has begun, and waits
+        await connection.execute(text("SELECT 1 FROM queues FOR UPDATE"))  # the pause has begun, and waits
         pausing = asyncio.create_task(store.queues.pause("default"))
         done, _ = await asyncio.wait({pausing}, timeout=0.3)
         assert not done
@@ -258,7 +259,7 @@ async def test_a_purge_waits_for_who_holds_a_row(store: Store) -> None:
     task_id = await scheduled(store)
     begun = await store.purges.begin("default")
     async with store.database.transaction() as connection:
-        await connection.exec_driver_sql("UPDATE tasks SET status = 'queued', queued_at = now()")
+        await connection.execute(text("UPDATE tasks SET status = 'queued', queued_at = now()"))
         purging = asyncio.create_task(purge_on(store, begun))
         done, _ = await asyncio.wait({purging}, timeout=0.3)
         assert not done

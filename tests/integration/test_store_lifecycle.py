@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
 
 from shared.domain.message import Due
 from shared.domain.outcome import Outcome
@@ -15,6 +14,7 @@ from shared.domain.status import CANCEL, CLAIM, EXPIRE, FINAL, FINISH, RELEASE, 
 from shared.domain.task import UniqueKey
 from shared.errors import IllegalMoveError, TaskNotFoundError, UniqueConflictError
 from shared.store.lifecycle import Ending, Progress
+from shared.store.statement import text
 from shared.store.store import Store
 from tests.builders import (
     BOOM,

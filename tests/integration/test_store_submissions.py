@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from shared.domain.task import Accepted, IdempotencyKey, NewTask, UniqueKey
 from shared.errors import IdempotencyConflictError
@@ -119,7 +119,7 @@ async def test_a_batch_is_answered_in_its_order(store: Store) -> None:
 async def test_one_task_that_can_not_be_stored_stores_nothing_of_its_batch(
     store: Store, poison: dict[str, Any]
 ) -> None:
-    with pytest.raises(DBAPIError):
+    with pytest.raises((asyncpg.DataError, asyncpg.InterfaceError)):
         await accept(store, new_task(), new_task(**poison), idempotent())
 
     assert await stored(store) == set()
