@@ -44,9 +44,8 @@ class Connection:
         return row
 
     async def one_or_none(self, statement: Statement, parameters: Mapping[str, Any] = _NONE) -> Row | None:
-        """The only row of a statement, or None."""
-        rows = await self.execute(statement, parameters)
-        return rows[0] if rows else None
+        """The first row of a statement, or None."""
+        return await self._connection.fetchrow(statement.sql, *statement.arguments(parameters))
 
     async def scalar(self, statement: Statement, parameters: Mapping[str, Any] = _NONE) -> Any:
         """The first value of the first row; None if there is no row."""
@@ -57,3 +56,7 @@ class Connection:
         # PostgreSQL answers "DELETE 3", "INSERT 0 3".
         done = await self._connection.execute(statement.sql, *statement.arguments(parameters))
         return int(done.rsplit(" ", 1)[1])
+
+    async def control(self, command: str, *, timeout_s: float | None = None) -> None:
+        """Run a command that is no statement on tables: BEGIN, COMMIT, ROLLBACK."""
+        await self._connection.execute(command, timeout=timeout_s)

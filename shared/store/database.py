@@ -1,22 +1,22 @@
-"""The pool of connections, and the one place that knows what a fault of PostgreSQL looks like."""
+"""Connections as the store asks for them, and the one place that knows what a fault of PostgreSQL looks like."""
 
 import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from typing import Final, TypeVar
+from urllib.parse import quote
 
 import asyncpg
 import structlog
 import tenacity
 
 from shared.errors import DatabaseRefusedError, DatabaseUnavailableError, SchemaMissingError
-from shared.store.connection import Connection, Row
+from shared.store.connection import Connection
+from shared.store.pool import Pool
 from shared.store.statement import text
-
-if TYPE_CHECKING:
-    from asyncpg.pool import Pool, PoolConnectionProxy
 
 log = structlog.get_logger(__name__)
 R = TypeVar("R")
@@ -30,8 +30,19 @@ _PASSING_CLASSES: Final = frozenset({"08", "40", "53", "57", "58"})
 # What no waiting mends: a role that is not let in, a wrong password, a missing database.
 _REFUSALS: Final = frozenset({"28000", "28P01", "3D000"})
 _READ_ONLY: Final = "25006"  # a fail-over in progress: this is no longer the primary
-#: Seconds that connections may take to say goodbye.
-_CLOSE_S: Final = 2.0
+_ADDRESS: Final = re.compile(r"postgres(ql)?(\+\w+)?://(?P<user>[^:/@]*(:[^@]*)?@)?(?P<rest>.*)")
+
+# Left to itself the planner reads every queued or running row for a batch of fifty as soon as the statistics lag
+# behind the tables: a backlog grows in a second, they come a minute later, and a plan that was made for a table of
+# ten rows is kept for minutes. A statement here bounds what it reads by the keys that it names; a join is then one of
+# the batch with itself, for which a hash is never quadratic.
+_BY_KEY: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_nestloop": "off",
+    "enable_mergejoin": "off",
+}
 
 
 class Database:
@@ -39,7 +50,7 @@ class Database:
 
     Args:
         url: `postgresql://…`; the driver is added.
-        pool_size: Connections kept open.
+        pool_size: Connections kept open; half of them are those of `by_key`.
         connect_timeout_s: Seconds that a connection may take to open, or to be had from the pool.
         statement_timeout_s: Seconds that one statement may take.
     """
@@ -53,21 +64,22 @@ class Database:
         statement_timeout_s: float = 30.0,
     ) -> None:
         self.pool_size = pool_size
-        self._connect_timeout_s = connect_timeout_s
-        self._opening = asyncio.Lock()
-        self._opened: Pool[Row] | None = None
-        self._options: dict[str, Any] = {
-            "dsn": driver_url(url),
-            "timeout": connect_timeout_s,
+        pool = partial(
+            Pool,
+            driver_url(url),
+            connect_timeout_s=connect_timeout_s,
             # The client's own limit is the wider one: it only ends a wait on a peer that is gone.
-            "command_timeout": statement_timeout_s + 5,
-            "server_settings": {
-                "application_name": "taskmill",
-                "statement_timeout": str(int(statement_timeout_s * 1000)),
-                "idle_in_transaction_session_timeout": "60000",
-                "jit": "off",
-            },
+            command_timeout_s=statement_timeout_s + 5,
+        )
+        settings = {
+            "application_name": "taskmill",
+            "statement_timeout": str(int(statement_timeout_s * 1000)),
+            "idle_in_transaction_session_timeout": "60000",
+            "jit": "off",
         }
+        keyed = max(pool_size // 2, 1)
+        self._keyed = pool(size=keyed, settings={**settings, **_BY_KEY})
+        self._pool = pool(size=max(pool_size - keyed, 1), settings=settings)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
@@ -78,8 +90,18 @@ class Database:
             DatabaseRefusedError: It lets us not in.
         """
         with _translated_faults():
-            async with self._connection() as connection:
-                yield Connection(connection)
+            async with self._pool.lend() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def by_key(self) -> AsyncIterator[Connection]:
+        """The same for statements that run with every few tasks and name their rows by primary key, as `= ANY(…)`.
+
+        Their plan is made once, whatever the statistics say, and finds rows by index only, however the tables grow.
+        """
+        with _translated_faults():
+            async with self._keyed.lend() as connection:
+                yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -89,8 +111,8 @@ class Database:
             DatabaseUnavailableError: PostgreSQL can't be reached or broke off; the commit may have happened.
         """
         with _translated_faults():
-            async with self._connection() as connection, connection.transaction():
-                yield Connection(connection)
+            async with self._pool.transaction() as connection:
+                yield connection
 
     async def persist(self, work: Callable[[], Awaitable[R]], *, for_s: float | None = None) -> R:
         """Do `work` again, with growing pauses, while PostgreSQL is away.
@@ -137,15 +159,16 @@ class Database:
             raise SchemaMissingError(found, SCHEMA_REVISION)
 
     async def warm_up(self) -> None:
-        """Open all connections of the pool, so that no request has to wait for one to be opened.
+        """Open all connections, so that no request has to wait for one to be opened.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL is away.
         """
         async with AsyncExitStack() as stack:
-            for _ in range(self.pool_size):
-                connection = await stack.enter_async_context(self.read())
-                await connection.execute(text("SELECT 1"))
+            stack.enter_context(_translated_faults())
+            for pool in (self._pool, self._keyed):
+                for _ in range(pool.size):
+                    await stack.enter_async_context(pool.lend())
 
     async def ping(self) -> None:
         """Return when PostgreSQL has answered.
@@ -157,47 +180,21 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        """Close all connections."""
-        pool, self._opened = self._opened, None
-        if pool is not None:
-            with suppress(OSError, asyncpg.InterfaceError, asyncpg.PostgresError):  # gone, or cut off for taking long
-                await asyncio.wait_for(pool.close(), _CLOSE_S)
-
-    # The pool .......................................................................
-
-    @asynccontextmanager
-    async def _connection(self) -> "AsyncIterator[PoolConnectionProxy[Row]]":
-        pool = self._opened or await self._open()
-        async with asyncio.timeout(self._connect_timeout_s):
-            connection = await pool.acquire()
-        try:
-            yield connection
-        finally:
-            await pool.release(connection)
-
-    async def _open(self) -> "Pool[Row]":
-        # With the first statement, since a pool belongs to the event loop that it was made on. It hands out the
-        # connection used last, which knows its statements; the others would have to learn them first.
-        async with self._opening:
-            if self._opened is None:
-                self._opened = await asyncpg.create_pool(
-                    min_size=0,
-                    max_size=self.pool_size,
-                    max_inactive_connection_lifetime=0,
-                    record_class=Row,
-                    reset=_keep,
-                    **self._options,
-                )
-            return self._opened
-
-
-async def _keep(_connection: object) -> None:
-    """Nothing to reset: no statement of ours changes its session."""
+        """Close all connections, within a few seconds."""
+        await asyncio.gather(self._pool.close(), self._keyed.close())
 
 
 def driver_url(url: str) -> str:
-    """The address as the driver takes it, which knows one way to spell the scheme."""
-    return re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url)
+    """The address as the driver takes it.
+
+    That is without the name of a driver, with libpq's `sslmode` for `ssl`, and with a password that may hold any sign
+    but `@`.
+    """
+    found = _ADDRESS.fullmatch(url)
+    if found is None:
+        return url
+    user, rest = quote(found["user"] or "", safe=":@%"), re.sub("(?<=[?&])ssl=", "sslmode=", found["rest"])
+    return f"postgresql://{user}{rest}"
 
 
 @contextmanager

@@ -80,7 +80,7 @@ class Lifecycle:
             expired, is of a type not in `types`, or of a queue that is paused.
         """
         due = sorted(due)  # one order of locks for all statements
-        async with self._database.read() as connection:
+        async with self._database.by_key() as connection:
             rows = await connection.execute(
                 _CLAIM,
                 {
@@ -97,7 +97,7 @@ class Lifecycle:
 
         Safe to repeat: what an earlier call already wrote counts as done.
         """
-        async with self._database.read() as connection:
+        async with self._database.by_key() as connection:
             moved = moved_from(await connection.execute(_FINISH, _finish_parameters(endings, worker)))
             done = {task.id for task in moved.tasks}
             missing = [ending for ending in endings if ending.task_id not in done]
@@ -119,13 +119,14 @@ class Lifecycle:
     async def report_progress(self, reports: Sequence[Progress], *, worker: str) -> list[TaskRecord]:
         """Store the progress of running attempts, under the same fence as their end."""
         reports = sorted(reports, key=lambda report: report.task_id)  # one order of locks for all statements
-        async with self._database.read() as connection:
+        async with self._database.by_key() as connection:
             rows = await connection.execute(
                 _PROGRESS,
                 {
                     "ids": [report.task_id for report in reports],
                     "attempts": [report.attempt for report in reports],
                     "progress": [report.progress for report in reports],
+                    "status": TaskStatus.RUNNING,
                     "worker": worker,
                 },
             )
@@ -212,6 +213,7 @@ def _finish_parameters(endings: Sequence[Ending], worker: str) -> dict[str, obje
         "returned": [outcome.returns_attempt for outcome in outcomes],
         "progress": [ending.progress for ending in endings],
         "artifacts": [artifacts_json(ending.artifacts) for ending in endings],
+        "sources": sorted(FINISH.sources),
         "worker": worker,
         **_artifact_parameters(endings),
     }
@@ -237,12 +239,14 @@ _TARGET: Final = (
 
 _SELECT_MANY: Final = text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
 
+# Each batch is bound to its keys twice: as a list for the index, and by its join. The status comes as a value, not as
+# a literal, so that no partial index offers itself: it would be read for all rows of that status.
 _CLAIM: Final = text(f"""
     UPDATE tasks t
     SET status = 'running', attempt = d.attempt, worker = :worker, started_at = now(), progress = NULL,
         version = t.version + 1
     FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
-    WHERE t.id = d.id AND (
+    WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.id = d.id AND (
         t.status IN ({sql_list(CLAIM.sources)}) AND t.attempt = d.attempt - 1
             AND t.type = ANY(CAST(:types AS text[])) AND (t.expires_at IS NULL OR t.expires_at > now())
             AND t.queue <> ALL (ARRAY(SELECT q.name FROM queues q WHERE q.paused))
@@ -253,7 +257,8 @@ _CLAIM: Final = text(f"""
 # A task has the files of the last attempt that ended; the sweep finds those of earlier ones.
 _REPLACE_ARTIFACTS: Final = """
     DELETE FROM artifacts a USING moved m, ending e
-    WHERE m.attempt > 1 AND a.task_id = m.id AND e.id = m.id AND NOT e.returned"""
+    WHERE a.task_id = ANY(ARRAY(SELECT id FROM moved WHERE attempt > 1))
+      AND a.task_id = m.id AND e.id = m.id AND NOT e.returned"""
 _KEEP_ARTIFACTS: Final = """
     INSERT INTO artifacts (id, task_id, attempt, name, media_type, size_bytes, created_at)
     SELECT f.id, f.task_id, f.attempt, f.name, f.media_type, f.size_bytes, now()
@@ -284,8 +289,8 @@ _FINISH: Final = text(f"""
             finished_at = CASE WHEN {_TARGET} IN ({sql_list(FINAL)}) THEN now() END,
             version = t.version + 1
         FROM ending e
-        WHERE t.id = e.id AND t.status IN ({sql_list(FINISH.sources)}) AND t.attempt = e.attempt
-          AND t.worker = :worker
+        WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.id = e.id AND t.status = ANY(CAST(:sources AS text[]))
+          AND t.attempt = e.attempt AND t.worker = :worker
         RETURNING t.*
     ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), called AS ({CALL_BACK}),
     replaced AS ({_REPLACE_ARTIFACTS}), kept AS ({_KEEP_ARTIFACTS}),
@@ -296,7 +301,8 @@ _PROGRESS: Final = text(f"""
     UPDATE tasks t SET progress = p.progress, version = t.version + 1
     FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:progress AS text[]))
         AS p(id, attempt, progress)
-    WHERE t.id = p.id AND t.status = 'running' AND t.attempt = p.attempt AND t.worker = :worker
+    WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.id = p.id AND t.status = CAST(:status AS text)
+      AND t.attempt = p.attempt AND t.worker = :worker
     RETURNING {COLUMNS}""")
 
 _RELEASE: Final = text(f"""

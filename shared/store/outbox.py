@@ -8,6 +8,7 @@ from uuid import UUID
 
 from shared.domain.message import Due
 from shared.domain.ring import Ring
+from shared.domain.status import TaskStatus
 from shared.store.connection import Connection
 from shared.store.database import Database
 from shared.store.statement import text
@@ -33,7 +34,7 @@ class Outbox:
 
     async def delete(self, rings: Sequence[Ring]) -> None:
         """Forget doorbells that the broker has confirmed."""
-        async with self._database.read() as connection:
+        async with self._database.by_key() as connection:
             await connection.execute(_DELETE, {"ids": [ring.outbox_id for ring in rings]})
 
     async def overdue_s(self) -> float:
@@ -75,13 +76,14 @@ class Outbox:
         Returns:
             How many there were.
         """
-        async with self._database.read() as connection:
+        async with self._database.by_key() as connection:
             return await connection.change(
                 _POSTPONE,
                 {
                     "ids": [entry.task_id for entry in due],
                     "attempts": [entry.attempt for entry in due],
                     "types": list(types),
+                    "status": TaskStatus.QUEUED,
                 },
             )
 
@@ -91,10 +93,14 @@ class Outbox:
         Returns:
             How many there were.
         """
-        async with self._database.read() as connection:
+        async with self._database.by_key() as connection:
             return await connection.change(
                 _RING_QUEUED,
-                {"ids": [entry.task_id for entry in due], "attempts": [entry.attempt for entry in due]},
+                {
+                    "ids": [entry.task_id for entry in due],
+                    "attempts": [entry.attempt for entry in due],
+                    "status": TaskStatus.QUEUED,
+                },
             )
 
 
@@ -136,11 +142,12 @@ _POSTPONE: Final = text("""
            now() + least(interval '30 seconds', greatest(interval '2 seconds', (now() - t.queued_at) / 4))
     FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
     JOIN tasks t ON t.id = d.id
-    WHERE t.status = 'queued' AND t.attempt = d.attempt - 1 AND t.type <> ALL(CAST(:types AS text[]))""")
+    WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.status = CAST(:status AS text)
+      AND t.attempt = d.attempt - 1 AND t.type <> ALL(CAST(:types AS text[]))""")
 
 _RING_QUEUED: Final = text("""
     INSERT INTO outbox (task_id, attempt, queue, priority, type, due_at)
     SELECT t.id, d.attempt, t.queue, t.priority, t.type, now()
     FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
     JOIN tasks t ON t.id = d.id
-    WHERE t.status = 'queued' AND t.attempt = d.attempt - 1""")
+    WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.status = CAST(:status AS text) AND t.attempt = d.attempt - 1""")

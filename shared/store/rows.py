@@ -21,7 +21,8 @@ PUBLISHED_DIRECTLY: Final = "interval '5 seconds'"
 #: CTE parts: after a CTE `moved` that returns whole rows of `tasks`.
 RELEASE_KEYS: Final = """
     UPDATE task_keys k SET open = false FROM moved m
-    WHERE m.unique_key IS NOT NULL AND k.kind = 'unique' AND k.key = m.unique_key AND k.task_id = m.id
+    WHERE k.kind = 'unique' AND k.key = ANY(ARRAY(SELECT unique_key FROM moved WHERE unique_key IS NOT NULL))
+      AND k.key = m.unique_key AND k.task_id = m.id
       AND m.status IN ('succeeded', 'failed', 'cancelled', 'expired')
     RETURNING 1"""
 BURY: Final = """

@@ -6,8 +6,11 @@ from typing import Any, Final
 
 from shared.domain.status import TaskStatus
 
-#: `:name`, but neither the cast `::type` nor the end of a word.
-_PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+#: `:name`, and what is to be left alone: strings, quoted names, comments, casts. Source: PostgreSQL manual, 4.1.
+_TOKEN: Final = re.compile(
+    r"""' (?: [^'] | '' )* ' | " [^"]* " | --[^\n]* | /\* .*? \*/ | :: | :(?P<name> [a-z_]\w* )""",
+    re.VERBOSE | re.DOTALL,
+)
 
 
 class Statement:
@@ -21,15 +24,27 @@ class Statement:
     __slots__ = ("names", "sql")
 
     def __init__(self, sql: str) -> None:
-        self.names = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
-        numbers = {name: f"${number}" for number, name in enumerate(self.names, 1)}
-        self.sql = _PARAMETER.sub(lambda found: numbers[found[1]], sql)
+        numbers: dict[str, int] = {}
+
+        def numbered(token: re.Match[str]) -> str:
+            name = token["name"]
+            return token[0] if name is None else f"${numbers.setdefault(name, len(numbers) + 1)}"
+
+        self.sql = _TOKEN.sub(numbered, sql)
+        self.names = tuple(numbers)
 
     def __repr__(self) -> str:
         return f"<Statement {' '.join(self.sql.split())[:60]}>"
 
     def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """The values in the order of the numbers; one that the statement does not name is left out."""
+        """The values in the order of the numbers.
+
+        Raises:
+            TypeError: A value is missing, or one is given that the statement does not name.
+        """
+        if parameters.keys() != set(self.names):
+            wrong = ", ".join(sorted(parameters.keys() ^ set(self.names)))
+            raise TypeError(f"{self!r} and its values do not agree on {wrong}")
         return [parameters[name] for name in self.names]
 
 

@@ -46,7 +46,7 @@ class Submissions:
             DatabaseUnavailableError: PostgreSQL is away; nothing is known of the batch.
         """
         if not any(task.idempotency or task.unique for task in tasks):
-            async with self._database.read() as connection:
+            async with self._database.by_key() as connection:
                 return await _insert(connection, tasks, originals={})
         async with self._database.transaction() as connection:
             return await _accept_keyed(connection, tasks)

@@ -51,7 +51,7 @@ class Tasks:
         Raises:
             TaskNotFoundError: No such task.
         """
-        async with self._database.read() as connection:
+        async with self._database.by_key() as connection:
             row = await connection.one_or_none(_GET, {"id": task_id})
         if row is None:
             raise TaskNotFoundError(task_id)
@@ -59,12 +59,12 @@ class Tasks:
 
     async def versions(self, task_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """The versions of those tasks that exist."""
-        async with self._database.read() as connection:
+        async with self._database.by_key() as connection:
             return dict(tuple(row) for row in await connection.execute(_VERSIONS, {"ids": list(task_ids)}))
 
     async def many(self, task_ids: Sequence[UUID]) -> list[TaskRecord]:
         """Those tasks that exist, in any order."""
-        async with self._database.read() as connection:
+        async with self._database.by_key() as connection:
             return [task_from(row) for row in await connection.execute(_MANY, {"ids": list(task_ids)})]
 
     async def page(self, wanted: TaskFilter, *, limit: int, before: UUID | None = None) -> list[TaskRecord]:
@@ -96,7 +96,8 @@ class Tasks:
             " ORDER BY t.id DESC LIMIT :limit"
         )
         async with self._database.read() as connection:
-            return [task_from(row) for row in await connection.execute(statement, parameters)]
+            used = {name: parameters[name] for name in statement.names}
+            return [task_from(row) for row in await connection.execute(statement, used)]
 
     async def forget(self, *, older_than_days: float, limit: int) -> Forgotten:
         """Delete at most `limit` final tasks that ended so long ago, and what belongs to them.

@@ -7,12 +7,14 @@ import pytest
 
 from shared.domain.message import Due
 from shared.errors import DatabaseUnavailableError, SchemaMissingError
+from shared.ids import new_task_id
 from shared.store.database import Database
 from shared.store.statement import text
 from shared.store.store import Store
 from tests.builders import (
     SUCCEEDED,
     TYPE,
+    at_once,
     claim,
     doorbells,
     eventually,
@@ -23,6 +25,7 @@ from tests.builders import (
     queued,
     status_of,
 )
+from tests.servers.proxy import Proxy
 
 _OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -40,19 +43,22 @@ async def until_blocked(store: Store) -> None:
     await eventually(is_blocked)
 
 
-async def test_a_connection_that_was_cut_while_idle_is_replaced(store: Store, module_database_url: str) -> None:
-    await store.database.ping()
+async def test_connections_that_were_all_cut_while_idle_keep_nobody_from_being_served(
+    store: Store, module_database_url: str
+) -> None:
+    await store.database.warm_up()
     async with open_store(module_database_url, pool_size=1) as other:
         await cut_off_everybody(other)
 
-    # The driver may or may not have noticed by now.
-    await store.database.persist(store.database.ping, for_s=5)
+    for _ in range(3):
+        pings = [store.database.persist(store.database.ping, for_s=1) for _ in range(store.database.pool_size)]
+        assert await at_once(*pings) == [None] * len(pings)
 
 
 async def test_a_statement_that_is_cut_in_the_middle_can_be_repeated(store: Store, module_database_url: str) -> None:
     task_id = await queued(store)
 
-    async with open_store(module_database_url, pool_size=2) as other, other.database.transaction() as connection:
+    async with open_store(module_database_url, pool_size=4) as other, other.database.transaction() as connection:
         await connection.execute(text("SELECT 1 FROM tasks FOR UPDATE"))
         claiming = asyncio.create_task(
             store.database.persist(lambda: store.lifecycle.claim([Due(task_id, 1)], worker="a", types=[TYPE]))
@@ -85,7 +91,7 @@ async def test_a_transaction_that_is_cut_before_its_commit_leaves_nothing(
 async def test_a_cancelled_statement_leaves_the_pool_usable(store: Store, module_database_url: str) -> None:
     task_id = await queued(store)
 
-    async with open_store(module_database_url, pool_size=2) as other, other.database.transaction() as connection:
+    async with open_store(module_database_url, pool_size=4) as other, other.database.transaction() as connection:
         await connection.execute(text("SELECT 1 FROM tasks FOR UPDATE"))
         claiming = [asyncio.create_task(claim(store, task_id)) for _ in range(8)]
         await until_blocked(other)
@@ -96,6 +102,55 @@ async def test_a_cancelled_statement_leaves_the_pool_usable(store: Store, module
     assert all(isinstance(result, asyncio.CancelledError) for result in results)
     assert await status_of(store, task_id) in {"queued", "running"}
     assert len(await claim(store, task_id)) == 1
+
+
+async def test_a_transaction_whose_caller_was_cancelled_is_not_handed_to_the_next_one(
+    module_database_url: str,
+) -> None:
+    async with open_store(module_database_url, pool_size=2) as store:  # one connection for transactions
+        inserted = asyncio.Event()
+        backends: list[int] = []
+
+        async def be_cancelled() -> None:
+            async with store.database.transaction() as connection:
+                await connection.execute(text("INSERT INTO queues (name) VALUES ('half')"))
+                backends.append(await connection.scalar(text("SELECT pg_backend_pid()")))
+                inserted.set()
+                await asyncio.Event().wait()
+
+        caller = asyncio.create_task(be_cancelled())
+        await inserted.wait()
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+
+        async with store.database.read() as connection:
+            backends.append(await connection.scalar(text("SELECT pg_backend_pid()")))
+            assert await connection.scalar(text("SELECT pg_current_xact_id_if_assigned()")) is None
+            assert await connection.execute(text("SELECT 1 FROM queues WHERE name = 'half'")) == []
+        assert backends[0] == backends[1]
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1", "SELECT pg_sleep(60)"])
+async def test_a_server_that_hangs_does_not_hold_on_to_who_was_cancelled_nor_to_who_closes(
+    module_database_url: str, statement: str
+) -> None:
+    async with Proxy(module_database_url) as line, open_store(line.url, pool_size=2) as store:
+        await store.database.warm_up()
+        line.hang()
+
+        async def be_cancelled() -> None:
+            async with store.database.transaction() as connection:
+                await connection.execute(text(statement))
+
+        caller = asyncio.create_task(be_cancelled())
+        await asyncio.wait({caller}, timeout=0.3)
+        caller.cancel()
+        # Without limits of its own it would be held for as long as a statement may take, 30 seconds.
+        done, _ = await asyncio.wait({caller}, timeout=15)
+        assert done
+        assert caller.cancelled()
+        async with asyncio.timeout(15):
+            await store.database.close()
 
 
 async def test_a_lock_that_two_moves_take_in_opposite_order_is_a_passing_fault(
@@ -129,6 +184,11 @@ async def test_a_fault_of_the_statement_itself_is_not_repeated(store: Store) -> 
     with pytest.raises(asyncpg.DivisionByZeroError):
         await store.database.persist(work)
     assert tries == 1
+
+
+async def test_a_value_of_the_wrong_type_is_not_tried_again(store: Store) -> None:
+    with pytest.raises(asyncpg.DataError, match="expected str"):
+        await asyncio.wait_for(store.database.persist(lambda: store.marks.add(new_task_id(), 5)), 10)  # type: ignore[arg-type]
 
 
 async def test_persisting_gives_up_after_the_time_it_was_given() -> None:
