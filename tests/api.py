@@ -30,9 +30,9 @@ from shared.news import News
 from shared.pace import Pace
 from shared.publisher import Publisher
 from shared.store.database import Database
-from shared.store.lifecycle import Ending
 from shared.store.store import Store
 from shared.store.workers import WorkerInfo
+from tests.builders import finish
 
 ECHO = TaskTypeInfo(
     name="demo.echo", summary="Return the payload.", payload_schema={}, result_schema={}, example={"hello": "world"}
@@ -104,7 +104,7 @@ class ApiUnderTest:
 
     async def finish(self, task_id: UUID, outcome: Outcome, attempt: int = 1) -> None:
         """End the attempt that runs."""
-        finished = await self.store.lifecycle.finish([Ending(task_id, attempt, outcome)], worker=WORKER)
+        finished = await finish(self.store, task_id, outcome, attempt=attempt, worker=WORKER)
         assert not finished.refused
         await self.services.news.tell(finished.tasks)
 

@@ -10,13 +10,15 @@ from shared.domain.message import Due
 from shared.domain.outcome import Failure, Outcome
 from shared.domain.status import TaskStatus
 from shared.domain.task import NewTask, TaskRecord
+from shared.errors import TaskNotFoundError
 from shared.ids import new_task_id
 from shared.models import Base
 from shared.store.database import Database
-from shared.store.lifecycle import Ending, Finished
+from shared.store.finishing import Ending, Finished
 from shared.store.statement import text
 from shared.store.store import Store
 from shared.store.workers import RunningHere, WorkerInfo
+from tests.records import task_record
 
 TYPE: Final = "probe.echo"
 QUEUE: Final = "default"
@@ -157,11 +159,21 @@ async def claim(
     return await store.lifecycle.claim([Due(task_id, attempt)], worker=worker, types=types)
 
 
+async def held(store: Store, task_id: UUID, attempt: int = 1) -> TaskRecord:
+    """The record that a worker has of an attempt: of the row as it is, or of one that nobody stored."""
+    try:
+        task = await store.tasks.get(task_id)
+    except TaskNotFoundError:
+        task = task_record(id=task_id)
+    return task._replace(attempt=attempt)
+
+
 async def finish(
     store: Store, task_id: UUID, outcome: Outcome, *, attempt: int = 1, worker: str = "a", progress: str | None = None
 ) -> Finished:
     """End one attempt."""
-    return await store.lifecycle.finish([Ending(task_id, attempt, outcome, progress)], worker=worker)
+    ending = Ending(await held(store, task_id, attempt), outcome, progress)
+    return await store.lifecycle.finish([ending], worker=worker)
 
 
 async def status_of(store: Store, task_id: UUID) -> str:

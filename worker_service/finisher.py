@@ -11,7 +11,7 @@ from shared.domain.outcome import Failure, Outcome, Report, decide
 from shared.domain.status import TaskStatus
 from shared.jsontext import printable
 from shared.publisher import Publisher
-from shared.store.lifecycle import Ending, Finished
+from shared.store.finishing import Ending, Finished
 from shared.store.store import Store
 from shared.telemetry import metrics
 from worker_service.running import Running
@@ -63,7 +63,7 @@ class Finisher:
             policy=running.type.info.retry,
             random=self._random,
         )
-        ending = Ending(running.task.id, running.task.attempt, outcome, running.progress, running.artifacts)
+        ending = Ending(running.task, outcome, running.progress, running.artifacts)
         self._waiting.append((running, ending))
         self._idle.clear()
         self._wake.set()
@@ -115,9 +115,9 @@ class Finisher:
             failure = Failure("invalid_result", printable(f"the outcome can't be stored: {error}"))
             outcome = Outcome(TaskStatus.FAILED, failure=failure)
         try:
-            return await self._persist([Ending(ending.task_id, ending.attempt, outcome)])
+            return await self._persist([Ending(ending.task, outcome)])
         except Exception:
-            log.exception("outcome_lost_until_rescue", task_id=str(ending.task_id), attempt=ending.attempt)
+            log.exception("outcome_lost_until_rescue", task_id=str(ending.task.id), attempt=ending.task.attempt)
             return Finished(refused=[])
 
     async def _persist(self, endings: Sequence[Ending]) -> Finished:

@@ -1,19 +1,18 @@
 """The moves of tasks. Each is one guarded UPDATE that names what it expects to find and does nothing otherwise."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 import structlog
 
-from shared.domain.artifact import Artifact, artifacts_json
 from shared.domain.message import Due
-from shared.domain.outcome import Failure, Outcome
-from shared.domain.status import CANCEL, CLAIM, EXPIRE, FINAL, FINISH, RELEASE, RESCUE, TaskStatus
+from shared.domain.outcome import Failure
+from shared.domain.status import CANCEL, CLAIM, EXPIRE, RELEASE, RESCUE, TaskStatus
 from shared.domain.task import TaskRecord, failure_json
-from shared.store.connection import Connection
 from shared.store.database import Database
+from shared.store.finishing import Ending, Finished, finish
 from shared.store.renewing import BulkReplay, renew, why_not
 from shared.store.rows import (
     BURY,
@@ -35,30 +34,12 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """An attempt that has ended on this worker, its outcome as decided, its last unstored progress, its files."""
-
-    task_id: UUID
-    attempt: int
-    outcome: Outcome
-    progress: str | None = None
-    artifacts: tuple[Artifact, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """The latest progress of a running attempt, as JSON text."""
 
     task_id: UUID
     attempt: int
     progress: str
-
-
-@dataclass(slots=True)
-class Finished(Moved):
-    """What `finish` did. `refused` holds the tasks that were no longer this attempt's to finish."""
-
-    refused: list[UUID] = field(default_factory=list)
 
 
 class Lifecycle:
@@ -98,23 +79,7 @@ class Lifecycle:
         Safe to repeat: what an earlier call already wrote counts as done.
         """
         async with self._database.by_key() as connection:
-            moved = moved_from(await connection.execute(_FINISH, _finish_parameters(endings, worker)))
-            done = {task.id for task in moved.tasks}
-            missing = [ending for ending in endings if ending.task_id not in done]
-            earlier = await self._finished_earlier(connection, missing, worker) if missing else []
-        moved.tasks += earlier
-        written = done | {task.id for task in earlier}
-        return Finished(moved.tasks, moved.rings, [e.task_id for e in missing if e.task_id not in written])
-
-    @staticmethod
-    async def _finished_earlier(connection: Connection, missing: Sequence[Ending], worker: str) -> list[TaskRecord]:
-        rows = await connection.execute(_SELECT_MANY, {"ids": [ending.task_id for ending in missing]})
-        expected = {ending.task_id: ending for ending in missing}
-        return [
-            task
-            for task in map(task_from, rows)
-            if task.worker == worker and task.attempt == _attempt_after(expected[task.id]) and _has_ended(task)
-        ]
+            return await finish(connection, endings, worker=worker)
 
     async def report_progress(self, reports: Sequence[Progress], *, worker: str) -> list[TaskRecord]:
         """Store the progress of running attempts, under the same fence as their end."""
@@ -192,53 +157,6 @@ class Lifecycle:
             return await renew(connection, task_id, payload=payload, bulk=bulk)
 
 
-def _attempt_after(ending: Ending) -> int:
-    return ending.attempt - 1 if ending.outcome.returns_attempt else ending.attempt
-
-
-def _has_ended(task: TaskRecord) -> bool:
-    return task.status != TaskStatus.RUNNING
-
-
-def _finish_parameters(endings: Sequence[Ending], worker: str) -> dict[str, object]:
-    endings = sorted(endings, key=lambda ending: ending.task_id)  # one order of locks for all statements
-    outcomes = [ending.outcome for ending in endings]
-    return {
-        "ids": [ending.task_id for ending in endings],
-        "attempts": [ending.attempt for ending in endings],
-        "statuses": [outcome.status.value for outcome in outcomes],
-        "results": [outcome.result for outcome in outcomes],
-        "errors": [None if outcome.failure is None else failure_json(outcome.failure) for outcome in outcomes],
-        "delays": [outcome.delay_s for outcome in outcomes],
-        "returned": [outcome.returns_attempt for outcome in outcomes],
-        "progress": [ending.progress for ending in endings],
-        "artifacts": [artifacts_json(ending.artifacts) for ending in endings],
-        "sources": sorted(FINISH.sources),
-        "worker": worker,
-        **_artifact_parameters(endings),
-    }
-
-
-def _artifact_parameters(endings: Sequence[Ending]) -> dict[str, object]:
-    # An attempt that is given back has made nothing that counts: it runs again.
-    files = [file for ending in endings if not ending.outcome.returns_attempt for file in ending.artifacts]
-    return {
-        "file_ids": [file.id for file in files],
-        "file_tasks": [file.task_id for file in files],
-        "file_attempts": [file.attempt for file in files],
-        "file_names": [file.name for file in files],
-        "file_types": [file.media_type for file in files],
-        "file_sizes": [file.size_bytes for file in files],
-    }
-
-
-# Wishes beat retries: what would wait again becomes cancelled if that was asked meanwhile.
-_TARGET: Final = (
-    "CASE WHEN t.cancel_requested AND e.status IN ('retrying', 'queued') THEN 'cancelled' ELSE e.status END"
-)
-
-_SELECT_MANY: Final = text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
-
 # Each batch is bound to its keys twice: as a list for the index, and by its join. The status comes as a value, not as
 # a literal, so that no partial index offers itself: it would be read for all rows of that status.
 _CLAIM: Final = text(f"""
@@ -253,49 +171,6 @@ _CLAIM: Final = text(f"""
         -- our own claim, whose answer was lost
         OR t.status = 'running' AND t.attempt = d.attempt AND t.worker = :worker)
     RETURNING {COLUMNS}""")
-
-# A task has the files of the last attempt that ended; the sweep finds those of earlier ones.
-_REPLACE_ARTIFACTS: Final = """
-    DELETE FROM artifacts a USING moved m, ending e
-    WHERE a.task_id = ANY(ARRAY(SELECT id FROM moved WHERE attempt > 1))
-      AND a.task_id = m.id AND e.id = m.id AND NOT e.returned"""
-_KEEP_ARTIFACTS: Final = """
-    INSERT INTO artifacts (id, task_id, attempt, name, media_type, size_bytes, created_at)
-    SELECT f.id, f.task_id, f.attempt, f.name, f.media_type, f.size_bytes, now()
-    FROM unnest(
-        CAST(:file_ids AS uuid[]), CAST(:file_tasks AS uuid[]), CAST(:file_attempts AS int[]),
-        CAST(:file_names AS text[]), CAST(:file_types AS text[]), CAST(:file_sizes AS bigint[])
-    ) AS f(id, task_id, attempt, name, media_type, size_bytes)
-    JOIN moved m ON m.id = f.task_id"""
-
-_FINISH: Final = text(f"""
-    WITH ending AS (
-        SELECT * FROM unnest(
-            CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:statuses AS text[]), CAST(:results AS text[]),
-            CAST(:errors AS text[]), CAST(:delays AS float8[]), CAST(:returned AS bool[]),
-            CAST(:progress AS text[]), CAST(:artifacts AS text[])
-        ) AS e(id, attempt, status, result, error, delay_s, returned, progress, artifacts)
-    ), moved AS (
-        UPDATE tasks t
-        SET status = {_TARGET},
-            artifacts = CASE WHEN e.returned THEN t.artifacts ELSE e.artifacts END,
-            attempt = CASE WHEN e.returned THEN e.attempt - 1 ELSE e.attempt END,
-            result = e.result,
-            progress = coalesce(e.progress, t.progress),
-            error = e.error,
-            errors = CASE WHEN e.error IS NULL THEN t.errors ELSE t.errors || e.error END,
-            run_at = CASE WHEN {_TARGET} = 'retrying' THEN now() + make_interval(secs => e.delay_s) ELSE t.run_at END,
-            queued_at = CASE WHEN {_TARGET} = 'queued' THEN now() ELSE t.queued_at END,
-            finished_at = CASE WHEN {_TARGET} IN ({sql_list(FINAL)}) THEN now() END,
-            version = t.version + 1
-        FROM ending e
-        WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.id = e.id AND t.status = ANY(CAST(:sources AS text[]))
-          AND t.attempt = e.attempt AND t.worker = :worker
-        RETURNING t.*
-    ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), called AS ({CALL_BACK}),
-    replaced AS ({_REPLACE_ARTIFACTS}), kept AS ({_KEEP_ARTIFACTS}),
-    rung AS ({ring_due_and_called(due_in=PUBLISHED_DIRECTLY)})
-    {SELECT_MOVED_AND_CALLED}""")
 
 _PROGRESS: Final = text(f"""
     UPDATE tasks t SET progress = p.progress, version = t.version + 1

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import UUID
 
 from shared.domain.callback import DELIVER_MAX_ATTEMPTS, DELIVER_TIMEOUT_S, DELIVER_TYPE
 from shared.domain.ring import Ring
@@ -86,26 +87,42 @@ def ring_due_and_called(*, due_in: str) -> str:
 SELECT_MOVED: Final = (
     f"SELECT r.id AS outbox_id, NULL AS callback_id, {COLUMNS} FROM moved t LEFT JOIN rung r ON r.task_id = t.id"
 )
-#: The same for a statement with the CTE `called` besides. A row is queued or final, so it has one doorbell at most.
-SELECT_MOVED_AND_CALLED: Final = f"""
-    SELECT r.id AS outbox_id, c.id AS callback_id, {COLUMNS}
+
+
+def select_moved_and_called(columns: str) -> str:
+    """The same for a statement with the CTE `called` besides, and other columns of `moved`, whose alias is `t`.
+
+    A row is queued or final, so it has one doorbell at most.
+    """
+    return f"""
+    SELECT r.id AS outbox_id, c.id AS callback_id, {columns}
     FROM moved t LEFT JOIN called c ON c.parent_id = t.id LEFT JOIN rung r ON r.task_id = coalesce(c.id, t.id)"""
+
+
+#: That with all columns; read it with `moved_from`.
+SELECT_MOVED_AND_CALLED: Final = select_moved_and_called(COLUMNS)
 
 
 def task_from(row: Row | Sequence[Any]) -> TaskRecord:
     """The record of a row that selected `COLUMNS`."""
-    return TaskRecord(*row)
+    return TaskRecord._make(row)
 
 
 def moved_from(rows: Iterable[Row]) -> Moved:
     """The records and rings of rows that came from `SELECT_MOVED` or `SELECT_MOVED_AND_CALLED`."""
     moved = Moved()
-    for row in rows:
-        outbox_id, callback_id, *fields = tuple[Any, ...](row)
+    for outbox_id, callback_id, *fields in rows:
         task = task_from(fields)
         moved.tasks.append(task)
-        if callback_id is not None:
-            moved.rings.append(Ring(outbox_id, callback_id, 1, SYSTEM_QUEUE, "normal", DELIVER_TYPE))
-        elif outbox_id is not None:
-            moved.rings.append(Ring(outbox_id, task.id, task.attempt + 1, task.queue, task.priority, task.type))
+        moved.rings += rings_of(task, outbox_id, callback_id)
     return moved
+
+
+def rings_of(task: TaskRecord, outbox_id: int | None, callback_id: UUID | None) -> list[Ring]:
+    """The doorbell that a move has left: of the task's callback, or of the task itself, if it was one of those."""
+    if callback_id is not None:
+        assert outbox_id is not None
+        return [Ring(outbox_id, callback_id, 1, SYSTEM_QUEUE, "normal", DELIVER_TYPE)]
+    if outbox_id is not None:
+        return [Ring(outbox_id, task.id, task.attempt + 1, task.queue, task.priority, task.type)]
+    return []

@@ -19,9 +19,9 @@ from shared.domain.artifact import Artifact
 from shared.domain.outcome import Outcome
 from shared.domain.status import TaskStatus
 from shared.ids import new_task_id
-from shared.store.lifecycle import Ending
+from shared.store.finishing import Ending
 from tests.api import MAX_ARTIFACT_BYTES, WORKER, ApiUnderTest, open_api, pointers
-from tests.builders import eventually, execute
+from tests.builders import eventually, execute, held
 
 DATA = bytes(range(256)) * 40
 PATIENCE_S = 20.0
@@ -53,7 +53,8 @@ async def made(api: ApiUnderTest, *names: str, data: bytes = DATA) -> UUID:
         await asyncio.to_thread(api.services.artifacts.save, file.key, data)
         files.append(file)
     outcome = Outcome(TaskStatus.SUCCEEDED, result="null")
-    finished = await api.store.lifecycle.finish([Ending(task_id, 1, outcome, None, tuple(files))], worker=WORKER)
+    ending = Ending(await held(api.store, task_id), outcome, None, tuple(files))
+    finished = await api.store.lifecycle.finish([ending], worker=WORKER)
     await api.services.news.tell(finished.tasks)
     return task_id
 

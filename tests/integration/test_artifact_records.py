@@ -15,7 +15,7 @@ from shared.domain.artifact import Artifact, InTask, artifact_key
 from shared.domain.outcome import Outcome
 from shared.errors import ArtifactNotFoundError
 from shared.ids import first_id_at, new_task_id
-from shared.store.lifecycle import Ending, Finished
+from shared.store.finishing import Ending, Finished
 from shared.store.store import Store
 from tests.builders import (
     FAILED,
@@ -25,6 +25,7 @@ from tests.builders import (
     claim,
     empty,
     execute,
+    held,
     pass_time,
     queued,
     running,
@@ -65,7 +66,8 @@ async def uploaded(store: Store, artifacts: ArtifactStore) -> Artifact:
 async def end(
     store: Store, task_id: UUID, outcome: Outcome, *files: Artifact, attempt: int = 1, worker: str = "a"
 ) -> Finished:
-    return await store.lifecycle.finish([Ending(task_id, attempt, outcome, None, files)], worker=worker)
+    ending = Ending(await held(store, task_id, attempt), outcome, None, files)
+    return await store.lifecycle.finish([ending], worker=worker)
 
 
 async def run_again(store: Store, task_id: UUID, attempt: int) -> None:

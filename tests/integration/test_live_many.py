@@ -20,7 +20,7 @@ from shared.domain.status import TaskStatus
 from shared.events.base import Event
 from shared.events.redis import RedisEvents
 from shared.news import News
-from shared.store.lifecycle import Ending
+from shared.store.finishing import Ending
 from shared.store.store import Store
 from tests.api import ECHO
 from tests.builders import open_store
@@ -103,9 +103,7 @@ async def end(store: Store, news: News, ids: Sequence[UUID]) -> None:
     claimed = await store.lifecycle.claim([Due(task_id, 1) for task_id in ids], worker="w", types=[ECHO.name])
     await news.tell(claimed)
     outcome = Outcome(TaskStatus.SUCCEEDED, result='"done"')
-    await news.tell(
-        (await store.lifecycle.finish([Ending(task_id, 1, outcome) for task_id in ids], worker="w")).tasks
-    )
+    await news.tell((await store.lifecycle.finish([Ending(task, outcome) for task in claimed], worker="w")).tasks)
 
 
 async def test_a_thousand_streams_and_one_that_nobody_reads(

@@ -17,8 +17,9 @@ from shared.events.base import Event, Events
 from shared.events.memory import MemoryEvents
 from shared.events.redis import RedisEvents
 from shared.ids import new_task_id
-from shared.store.lifecycle import Ending, Progress
+from shared.store.lifecycle import Progress
 from tests.api import WORKER, ApiUnderTest, open_api
+from tests.builders import finish
 from tests.listening import until
 from tests.live import Heard, listening, serving
 
@@ -285,7 +286,7 @@ async def test_what_the_event_stream_has_lost_is_looked_up(api: ApiUnderTest) ->
         first = await client.next()
         await api.claim(task_id)
         await client.until("status", status="running")
-        await api.store.lifecycle.finish([Ending(task_id, 1, SUCCEEDED)], worker=WORKER)
+        await finish(api.store, task_id, SUCCEEDED, worker=WORKER)
         [end] = await client.rest()
 
     assert first

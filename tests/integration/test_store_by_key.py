@@ -9,10 +9,12 @@ import pytest
 from shared.domain.message import Due
 from shared.domain.ring import Ring
 from shared.ids import new_task_id
-from shared.store.lifecycle import Ending, Progress
+from shared.store.finishing import Ending
+from shared.store.lifecycle import Progress
 from shared.store.statement import text
 from shared.store.store import Store
 from tests.builders import CANCELLED, FAILED, QUEUE, RETURNED, SUCCEEDED, TYPE, execute, new_task, open_store
+from tests.records import task_record
 
 _BATCH: Final = 50
 #: Rows that a batch may read: its own, some of them several times, as those of its tables that are small.
@@ -27,7 +29,9 @@ def _due(ids: list[UUID]) -> list[Due]:
 
 
 def _finish(**fields: Any) -> Move:
-    return lambda store, ids: store.lifecycle.finish([Ending(id_, 1, **fields) for id_ in ids], worker=_WORKER)
+    return lambda store, ids: store.lifecycle.finish(
+        [Ending(task_record(id=task_id), **fields) for task_id in ids], worker=_WORKER
+    )
 
 
 _MOVES: Final[Mapping[str, tuple[str, Move]]] = {

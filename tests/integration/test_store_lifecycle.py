@@ -13,7 +13,8 @@ from shared.domain.outcome import Outcome
 from shared.domain.status import CANCEL, CLAIM, EXPIRE, FINAL, FINISH, RELEASE, RENEW, RESCUE, WAITING, TaskStatus
 from shared.domain.task import UniqueKey
 from shared.errors import IllegalMoveError, TaskNotFoundError, UniqueConflictError
-from shared.store.lifecycle import Ending, Progress
+from shared.store.finishing import Ending
+from shared.store.lifecycle import Progress
 from shared.store.statement import text
 from shared.store.store import Store
 from tests.builders import (
@@ -36,6 +37,7 @@ from tests.builders import (
     failed,
     finish,
     gone_silent,
+    held,
     new_task,
     pass_time,
     queued,
@@ -324,9 +326,10 @@ async def test_a_result_of_a_worker_given_up_for_dead_is_refused(store: Store) -
 async def test_many_are_finished_together_each_in_its_own_way(store: Store) -> None:
     ids = [await running(store) for _ in OUTCOMES]
     stranger = await running(store, worker="b")
-    endings = [Ending(task_id, 1, outcome) for task_id, outcome in zip(ids, OUTCOMES, strict=True)]
+    endings = [Ending(await held(store, id_), outcome) for id_, outcome in zip(ids, OUTCOMES, strict=True)]
+    endings.append(Ending(await held(store, stranger), SUCCEEDED))
 
-    finished = await store.lifecycle.finish([*endings, Ending(stranger, 1, SUCCEEDED)], worker="a")
+    finished = await store.lifecycle.finish(endings, worker="a")
 
     by_id = {task.id: task.status for task in finished.tasks}
     assert [by_id[task_id] for task_id in ids] == ["succeeded", "failed", "retrying", "cancelled", "queued"]

@@ -19,11 +19,12 @@ from shared.domain.outcome import Failure, Outcome
 from shared.domain.status import FINAL, MOVES, TaskStatus
 from shared.domain.task import Accepted, NewTask, TaskRecord, UniqueKey
 from shared.errors import IllegalMoveError, TaskNotFoundError, UniqueConflictError
-from shared.store.lifecycle import Ending, Finished, Progress
+from shared.store.finishing import Ending, Finished
+from shared.store.lifecycle import Progress
 from shared.store.rows import Moved
 from shared.store.store import Store
 from shared.store.submissions import Born
-from tests.builders import TYPE, execute, new_task, steady
+from tests.builders import TYPE, execute, finish, held, new_task, steady
 
 S = TaskStatus
 WORKERS: Final = ("a", "b", "c")
@@ -135,15 +136,15 @@ class Play:
 
     async def finish(self) -> None:
         outcomes = [self.random.choice(OUTCOMES) for _ in range(3)]
-        endings = [Ending(*self.some_attempt(), outcome) for outcome in outcomes]
-        endings = list({ending.task_id: ending for ending in endings}.values())
+        endings = [Ending(await held(self.store, *self.some_attempt()), outcome) for outcome in outcomes]
+        endings = list({ending.task.id: ending for ending in endings}.values())
         worker = self.random.choice(WORKERS)
         for repeated in range(self.random.choice([1, 1, 2])):
             finished = await self.store.lifecycle.finish(endings, worker=worker)
             assert isinstance(finished, Finished)
             known = {task.id for task in finished.tasks}
             assert known.isdisjoint(finished.refused)
-            assert known | set(finished.refused) == {ending.task_id for ending in endings}
+            assert known | set(finished.refused) == {ending.task.id for ending in endings}
             # Meanwhile somebody else may have given the attempt to this worker.
             assert not (self.alone and repeated and finished.rings)
 
@@ -318,7 +319,7 @@ async def test_of_all_who_end_an_attempt_at_once_one_is_heard(store: Store, seed
     tries.append((owner, OUTCOMES[0]))
 
     results: list[Any] = await asyncio.gather(
-        *(store.lifecycle.finish([Ending(task.id, 1, outcome)], worker=worker) for worker, outcome in tries)
+        *(finish(store, task.id, outcome, worker=worker) for worker, outcome in tries)
     )
 
     for (worker, _), finished in zip(tries, results, strict=True):
