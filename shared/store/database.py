@@ -201,7 +201,8 @@ def driver_url(url: str) -> str:
 def _translated_faults() -> Iterator[None]:
     try:
         yield
-    except (OSError, asyncpg.InterfaceError) as error:
+    # The last is also what a connection says that PostgreSQL is just ending.
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         if isinstance(error, ValueError):  # a value that no column takes, an address that can't be read
             raise
         raise DatabaseUnavailableError(repr(error)) from error

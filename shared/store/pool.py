@@ -12,6 +12,7 @@ from shared.store.connection import Connection, Row
 if TYPE_CHECKING:
     from asyncpg.pool import Pool as DriverPool
 
+_FAULTS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 #: Seconds that a connection may take to end what its caller left unfinished, or to say goodbye; then it is cut.
 _TIDY_S: Final = 2.0
 #: More than any connection will ever run: the driver would open it anew after 50,000, and nothing of ours grows old.
@@ -50,7 +51,7 @@ class Pool:
         finally:
             # The driver waits until a cancelled statement has ended and rolls back what is open. Where it can't, it
             # cuts the connection, and what the block did or raised is what counts.
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with suppress(*_FAULTS):
                 await pool.release(lent, timeout=_TIDY_S)
 
     @asynccontextmanager
@@ -61,7 +62,7 @@ class Pool:
                 await connection.control("BEGIN")
                 yield connection
             except BaseException:
-                with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                with suppress(*_FAULTS):
                     await connection.control("ROLLBACK", timeout_s=_TIDY_S)
                 raise
             await connection.control("COMMIT")
@@ -70,7 +71,7 @@ class Pool:
         """Wait a moment for what is lent, and close all connections."""
         pool, self._opened = self._opened, None
         if pool is not None:
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it cuts them off then
+            with suppress(*_FAULTS):  # it cuts them off then
                 async with asyncio.timeout(_TIDY_S):
                     await pool.close()
 

@@ -13,17 +13,22 @@ from worker_service.library import BUILT_IN
 HEAVY = ("PIL", "aiosmtplib", "httpx", "jinja2", "matplotlib", "numpy", "pypdfium2", "reportlab", "xlsxwriter")
 
 
-@pytest.fixture(scope="module")
-def loaded() -> set[str]:
-    """The modules of a fresh interpreter that has imported all built-in tasks."""
+def modules_after(*names: str) -> set[str]:
+    """The modules of a fresh interpreter that has imported those."""
     script = (
-        f"import importlib, json, sys\nfor name in {BUILT_IN!r}: importlib.import_module(name)\n"
+        f"import importlib, json, sys\nfor name in {names!r}: importlib.import_module(name)\n"
         "print(json.dumps(sorted(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=Path(__file__).parents[2], capture_output=True, check=True, timeout=60
     )
     return set(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def loaded() -> set[str]:
+    """The modules of a process that has imported all built-in tasks."""
+    return modules_after(*BUILT_IN)
 
 
 def test_the_built_in_tasks_are_there(loaded: set[str]) -> None:
@@ -33,3 +38,11 @@ def test_the_built_in_tasks_are_there(loaded: set[str]) -> None:
 @pytest.mark.parametrize("library", HEAVY)
 def test_no_built_in_task_imports_a_heavy_library(loaded: set[str], library: str) -> None:
     assert library not in loaded
+
+
+@pytest.mark.parametrize("service", ["worker_service.service", "api_service.composition", "api_service.app"])
+def test_no_service_imports_what_only_migrations_need(service: str) -> None:
+    loaded = modules_after(service)
+
+    assert "asyncpg" in loaded
+    assert not loaded & {"sqlalchemy", "alembic"}
