@@ -121,26 +121,32 @@ def _finished_from(rows: Sequence[Row], endings: Sequence[Ending]) -> Finished:
     """The tasks as they are now: as they were claimed, but for what this worker has written and what it was told."""
     finished = Finished()
     ended = {(ending.task.id, ending.task.attempt): ending for ending in endings}
-    for outbox_id, callback_id, task_id, attempt, *changed in rows:
-        ending = ended[task_id, attempt]
-        task, error = ending.task, _error(ending.outcome)
+    for row in rows:
+        ending = ended[row["id"], row["ended"]]
+        task, outcome, error = ending.task, ending.outcome, _error(ending.outcome)
         now = task._replace(
-            result=ending.outcome.result,
+            status=row["status"],
+            attempt=row["attempt"],
+            result=outcome.result,
             error=error,
             errors=task.errors if error is None else [*task.errors, error],
-            artifacts=task.artifacts if ending.outcome.returns_attempt else artifacts_json(ending.artifacts),
-            **dict(zip(_CHANGED, changed, strict=True)),
+            progress=row["progress"],
+            queued_at=row["queued_at"],
+            run_at=row["run_at"],
+            finished_at=row["finished_at"],
+            cancel_requested=row["cancel_requested"],
+            artifacts=task.artifacts if outcome.returns_attempt else artifacts_json(ending.artifacts),
+            version=row["version"],
         )
         finished.tasks.append(now)
-        finished.rings += rings_of(now, outbox_id, callback_id)
+        finished.rings += rings_of(now, row["outbox_id"], row["callback_id"])
     return finished
 
 
-#: The columns of a task that may be other than this worker knows when it has finished it.
+#: The columns that may be other than this worker knows when it has finished a task.
 _CHANGED: Final = (
-    "status", "attempt", "progress", "queued_at", "run_at", "finished_at", "cancel_requested", "version",
-)  # fmt: skip
-_CHANGED_COLUMNS: Final = ", ".join(f"t.{name}" for name in _CHANGED)
+    "t.status, t.attempt, t.progress, t.queued_at, t.run_at, t.finished_at, t.cancel_requested, t.version"
+)
 
 # Wishes beat retries: what would wait again becomes cancelled if that was asked meanwhile.
 _TARGET: Final = (
@@ -187,8 +193,9 @@ _FINISH: Final = text(f"""
         WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.id = e.id AND t.status = ANY(CAST(:sources AS text[]))
           AND t.attempt = e.attempt AND t.worker = :worker
         RETURNING t.id, e.attempt AS ended, t.type, t.queue, t.priority, t.error, t.unique_key, t.request_id,
-                  t.callback_url, {_CHANGED_COLUMNS}
+                  t.callback_url,
+                  {_CHANGED}
     ), keys AS ({RELEASE_KEYS}), dead AS ({BURY}), called AS ({CALL_BACK}),
     replaced AS ({_REPLACE_ARTIFACTS}), kept AS ({_KEEP_ARTIFACTS}),
     rung AS ({ring_due_and_called(due_in=PUBLISHED_DIRECTLY)})
-    {select_moved_and_called("t.id, t.ended, " + _CHANGED_COLUMNS)}""")
+    {select_moved_and_called("t.id, t.ended, " + _CHANGED)}""")
