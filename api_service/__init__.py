@@ -1,1 +1,3 @@
 """The HTTP face of Taskmill."""
+
+import shared  # noqa: F401 - before anybody else imports structlog
