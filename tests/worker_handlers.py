@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from worker_service import Permanent, Retry, RetryPolicy, TaskContext, task
+from worker_service.library import demo
 
 #: A type that only some workers know is announced and registered by the test that needs it.
 _AT_ONCE: Final = RetryPolicy(first_delay_s=0)
@@ -349,3 +350,7 @@ def litters_and_hangs(payload: Any, ctx: TaskContext) -> None:
     while True:
         (ctx.scratch / f"{time.monotonic_ns()}").write_text("litter")
         time.sleep(0.01)
+
+
+# Made a task here, but a function of a module that knows nothing of it.
+borrowed: Final = task("probe.borrowed", cpu=True)(demo.cpu)

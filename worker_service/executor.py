@@ -163,6 +163,7 @@ class Executor:
         running.scratch = self._files.scratch.of(task.id, task.attempt)
         return Job(
             task.type,
+            running.type.handler.__module__,
             task.payload,
             task.id,
             task.attempt,

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 import orjson
@@ -12,7 +12,9 @@ import structlog
 
 from shared.domain.artifact import Artifact, read_source
 from shared.errors import ArtifactNotFoundError, DatabaseUnavailableError, TaskmillError
-from shared.store.store import Store
+
+if TYPE_CHECKING:  # the processes of the pool ask, and have no store
+    from shared.store.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +30,7 @@ Line = Connection
 class ArtifactFinder:
     """Finds the records of artifacts."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: "Store") -> None:
         self._store = store
 
     async def find(self, source: str) -> Artifact:

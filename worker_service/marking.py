@@ -1,9 +1,10 @@
 """Marks: which steps of a task are done for good, so that its next attempt leaves them out."""
 
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
 
-from shared.store.store import Store
+if TYPE_CHECKING:  # handlers run in processes that have no store, too
+    from shared.store.store import Store
 
 #: Characters of a mark.
 MAX_MARK_CHARS: Final = 500
@@ -22,7 +23,7 @@ class Marks(Protocol):
 class StoredMarks:
     """Marks in PostgreSQL. While it is away they wait: a step that was done must not be forgotten for that."""
 
-    def __init__(self, store: Store, task_id: UUID) -> None:
+    def __init__(self, store: "Store", task_id: UUID) -> None:
         self._store = store
         self._task_id = task_id
 

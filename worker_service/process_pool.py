@@ -25,7 +25,7 @@ from worker_service.context import TaskContext
 from worker_service.dying import die_with
 from worker_service.files import AttemptFiles
 from worker_service.finding import Asking, Lookups
-from worker_service.registry import import_task_modules, registry
+from worker_service.registry import TaskType, import_task_modules, registry
 from worker_service.task_log import LogTap
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,11 @@ _MORE_THAN_FITS_A_PIPE: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a process of the pool needs to know before its first attempt."""
+    """What a process of the pool needs to know before its first attempt.
+
+    Attributes:
+        modules: Those that make all types known.
+    """
 
     modules: tuple[str, ...]
     log_format: str
@@ -51,9 +55,10 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt, as it is sent to a process."""
+    """One attempt, as it is sent to a process. `module` is the handler's."""
 
     type: str
+    module: str
     payload: str
     task_id: UUID
     attempt: int
@@ -231,6 +236,7 @@ _flags: Any = None
 _writers: "list[Connection[bytes, bytes]]" = []
 _askers: list[Asking] = []
 _artifacts: ArtifactStore | None = None
+_modules: tuple[str, ...] = ()
 
 
 def _set_up(
@@ -240,18 +246,29 @@ def _set_up(
     writers: "list[Connection[bytes, bytes]]",
     askers: "list[Connection[bytes, bytes]]",
 ) -> None:
-    global _flags, _writers, _askers, _artifacts
+    global _flags, _writers, _askers, _artifacts, _modules
     # An attempt must not go on when its worker was killed: it will run again elsewhere.
     die_with(worker_pid)
     _flags, _writers = flags, writers
     _askers, _artifacts = [Asking(line) for line in askers], ArtifactStore(setup.artifacts_url)
     configure_logging(format_=setup.log_format, level=setup.log_level, service="worker")
     structlog.contextvars.bind_contextvars(worker=setup.worker_id)
-    import_task_modules(setup.modules)
+    _modules = setup.modules
+
+
+def _type_of(job: Job) -> TaskType:
+    # The handler's module alone: the others need what no process has, connections to servers above all.
+    import_task_modules([job.module])
+    try:
+        return registry.get(job.type)
+    except KeyError:  # another module than the function's own made it a task
+        import_task_modules(_modules)
+        return registry.get(job.type)
 
 
 def _run_job(job: Job) -> JobEnd:
     assert _artifacts is not None
+    task_type = _type_of(job)
     writer = _writers[job.slot]
     files = AttemptFiles(
         _artifacts, task_id=job.task_id, attempt=job.attempt, scratch=job.scratch, find=_askers[job.slot].find
@@ -277,7 +294,7 @@ def _run_job(job: Job) -> JobEnd:
     ):
         say(_BEGUN, "")
         try:
-            report = call_blocking(registry.get(job.type), job.payload, ctx)
+            report = call_blocking(task_type, job.payload, ctx)
             return JobEnd(report, files.made)
         finally:
             log_tap.close()

@@ -1,13 +1,16 @@
 """What Taskmill's own tasks may reach that handlers of applications can't."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from shared.artifacts import ArtifactStore
-from shared.broker.base import Broker
 from shared.domain.mail import Mailbox, MailServer
-from shared.news import News
-from shared.publisher import Publisher
-from shared.store.store import Store
+
+if TYPE_CHECKING:  # the processes of the pool know the context of handlers, and have none of these
+    from shared.artifacts import ArtifactStore
+    from shared.broker.base import Broker
+    from shared.news import News
+    from shared.publisher import Publisher
+    from shared.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +34,9 @@ class Outbound:
 class System:
     """The worker's own services, open and running. For the built-in `async def` handlers alone: see `ctx.system`."""
 
-    store: Store
-    broker: Broker
-    publisher: Publisher
-    news: News
+    store: "Store"
+    broker: "Broker"
+    publisher: "Publisher"
+    news: "News"
     outbound: Outbound = Outbound()
-    artifacts: ArtifactStore
+    artifacts: "ArtifactStore"

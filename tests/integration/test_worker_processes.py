@@ -46,6 +46,12 @@ async def test_starting_a_process_takes_no_time_of_the_attempt(store: Store, mod
         assert (task.status, task.attempt) == ("succeeded", 1)
 
 
+async def test_a_function_of_a_module_that_did_not_make_it_a_task_is_found(worker: Worker) -> None:
+    task = await worker.final(await worker.submit("probe.borrowed", '{"seconds": 0.01}'))
+
+    assert (task.status, task.error) == ("succeeded", None)
+
+
 async def test_a_process_ends_at_100_percent_even_if_it_ends_at_once(worker: Worker) -> None:
     for _ in range(10):
         task = await worker.final(await worker.submit("probe.pid"))
