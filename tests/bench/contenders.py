@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, Final, Self
 
 import asyncpg
 
+from tests.bench.errors import ContenderFailedError, PeersError
 from tests.bench.load import ask_once, get
 from tests.bench.processes import tree
 from tests.servers import FaultServers
@@ -23,6 +25,7 @@ from tests.servers.sandbox import free_port
 _ROOT: Final = Path(__file__).parents[2]
 _START_S: Final = 60.0
 _STOP_S: Final = 20.0
+_LOG_TAIL_CHARACTERS: Final = 3000
 
 
 class Contender(ABC):
@@ -46,8 +49,9 @@ class Contender(ABC):
         self.url = f"http://127.0.0.1:{self.port}"
         self.api: list[int] = []
         self.workers: list[int] = []
-        self._log = log
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.log = log
+        self._processes: list[tuple[subprocess.Popen[bytes], Sequence[str]]] = []
+        self._connection: asyncpg.Connection | None = None
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.url}>"
@@ -66,6 +70,10 @@ class Contender(ABC):
     def environment(self) -> Mapping[str, str]:
         """Settings of both."""
 
+    async def until_workers_work(self) -> None:
+        """Wait until all workers that were started take tasks. Without a sign of it: a while."""
+        await asyncio.sleep(3)
+
     def folder(self) -> Path:
         """Where they are started."""
         return _ROOT
@@ -77,7 +85,11 @@ class Contender(ABC):
     # Running ........................................................................
 
     async def start(self, *, workers: int = 1) -> Self:
-        """Start the processes and return when the API answers."""
+        """Start the processes and return when the API answers and the workers work.
+
+        Raises:
+            ContenderFailedError: They don't.
+        """
         self.api.append(self._spawn(self.api_command()))
         await self._until_it_answers()
         await self.add_workers(workers)
@@ -87,43 +99,88 @@ class Contender(ABC):
         """Start more workers."""
         for _ in range(number):
             self.workers.append(self._spawn(self.worker_command(len(self.workers))))
-        await asyncio.sleep(3)
+        await self.until_workers_work()
+        self.require_alive()
 
-    def stop(self) -> None:
+    async def close(self) -> None:
         """End everything that was started, whole trees."""
-        pids = {pid for process in self._processes if process.poll() is None for pid in tree(process.pid)}
-        for process in self._processes:
+        if self._connection is not None:
+            await self._connection.close()
+        processes = [process for process, _ in self._processes]
+        pids = {pid for process in processes if process.poll() is None for pid in tree(process.pid)}
+        for process in processes:
             process.terminate()
-        for process in self._processes:
+        for process in processes:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_STOP_S)
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
-        for process in self._processes:
+        for process in processes:
             process.wait(_STOP_S)
 
+    # Watching .......................................................................
+
+    def parts(self) -> dict[str, list[int]]:
+        """The processes of each part of the system, by the part's name: the first of each tree."""
+        return {
+            "api": self.api,
+            "worker": self.workers,
+            "PostgreSQL": self.servers.postgres.pids(),
+            "RabbitMQ": self.servers.rabbitmq.pids(),
+            "Redis": self.servers.redis.pids(),
+        }
+
     async def query(self, statement: str, *values: Any) -> asyncpg.Record:
-        """One row from its database."""
-        connection = await asyncpg.connect(self.servers.database_url)
-        try:
-            row = await connection.fetchrow(statement, *values)
-        finally:
-            await connection.close()
+        """One row from its database, over one connection, so that asking costs little."""
+        if self._connection is None:
+            self._connection = await asyncpg.connect(self.servers.database_url)
+            await self._connection.execute("SET max_parallel_workers_per_gather = 0")
+        row = await self._connection.fetchrow(statement, *values)
         assert row is not None
         return row
 
+    def questioner(self) -> int | None:
+        """The process of PostgreSQL that answers `query`."""
+        return None if self._connection is None else self._connection.get_server_pid()
+
     async def until_done(self, number: int, *, within_s: float = 300) -> float:
-        """Return when so many tasks are final: the moment at which the last one was (seconds since 1970)."""
-        async with asyncio.timeout(within_s):
-            while True:
-                done, last = await self.query(self.done_query)
-                if done >= number:
-                    return float(last)
-                await asyncio.sleep(0.15)
+        """Return when so many tasks are final: the moment at which the last one was (seconds since 1970).
+
+        Raises:
+            ContenderFailedError: They are not in time.
+        """
+        done, last = 0, None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while True:
+                    done, last = await self.query(self.done_query)
+                    if done >= number:
+                        return float(last)
+                    self.require_alive()
+                    await asyncio.sleep(0.15)
+        raise self.failure(
+            f"has done {done} of {number} tasks in {within_s:.0f} s", "On a slow machine: --scale 0.1."
+        )
+
+    def require_alive(self) -> None:
+        """Fail if a process has ended.
+
+        Raises:
+            ContenderFailedError: One has.
+        """
+        for process, command in self._processes:
+            if process.poll() is not None:
+                remedy = f"It is started in {self.folder()} by: {shlex.join(command)}"
+                raise self.failure(f"has ended with code {process.returncode}", remedy)
+
+    def failure(self, what: str, remedy: str) -> ContenderFailedError:
+        """What to raise where the contender failed: what it did, what to do about it, and the end of its log."""
+        tail = self.log.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:] if self.log.exists() else ""
+        return ContenderFailedError(self.name, what, remedy=remedy, log_tail=tail)
 
     def _spawn(self, command: Sequence[str]) -> int:
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
                 env={**os.environ, **self.environment()},
@@ -133,16 +190,19 @@ class Contender(ABC):
                 stderr=log,
                 start_new_session=True,
             )
-        self._processes.append(process)
+        self._processes.append((process, command))
         return process.pid
 
     async def _until_it_answers(self) -> None:
-        async with asyncio.timeout(_START_S):
-            while True:
-                with suppress(OSError):
-                    await ask_once(self.url, get("/openapi.json"))
-                    return
-                await asyncio.sleep(0.1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_S):
+                while True:
+                    self.require_alive()
+                    with suppress(OSError):
+                        await ask_once(self.url, get("/openapi.json"))
+                        return
+                    await asyncio.sleep(0.1)
+        raise self.failure(f"has not answered in {_START_S:.0f} s", "Its log may tell what it waits for.")
 
 
 class Taskmill(Contender):
@@ -168,6 +228,16 @@ class Taskmill(Contender):
             "API_PORT": str(self.port),
             "BUILT_IN_SCHEDULES": "off",
         }
+
+    async def until_workers_work(self) -> None:
+        """As they say themselves."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_S):
+                while self.log.read_text(errors="replace").count("worker_started") < len(self.workers):
+                    self.require_alive()
+                    await asyncio.sleep(0.1)
+                return
+        raise self.failure(f"has started no worker in {_START_S:.0f} s", "Its log may tell what it waits for.")
 
     def task(self, number: int) -> dict[str, Any]:
         """The built-in echo."""
@@ -203,6 +273,8 @@ class _HandWritten(Contender):
 
     async def start(self, *, workers: int = 1) -> Self:
         """Make room for its own tables first."""
+        if not self.folder().is_dir():
+            raise PeersError(f"there is no folder {self.folder()}")
         connection = await asyncpg.connect(self.servers.database_url)
         await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         await connection.close()
@@ -243,12 +315,19 @@ def contenders() -> list[type[Contender]]:
 
 
 def _binaries() -> Path:
-    """The environment of the hand-written services; made when it is first asked for."""
+    """The environment of the hand-written services; made when it is first asked for.
+
+    Raises:
+        PeersError: It can't be made.
+    """
     folder = Path(tempfile.gettempdir()) / "taskmill-bench-peers"
     stamp = folder / "installed"
     wanted = peers_folder() / "requirements" / "http.txt"
-    if not stamp.exists() or stamp.read_text() != wanted.read_text():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run([str(folder / "bin" / "pip"), "install", "-qq", "-r", str(wanted)], check=True)
-        stamp.write_text(wanted.read_text())
+    try:
+        if not stamp.exists() or stamp.read_text() != wanted.read_text():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+            subprocess.run([str(folder / "bin" / "pip"), "install", "-qq", "-r", str(wanted)], check=True)
+            stamp.write_text(wanted.read_text())
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise PeersError(str(error)) from error
     return folder / "bin"

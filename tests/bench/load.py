@@ -14,16 +14,19 @@ from urllib.parse import urlsplit
 #: Bytes of one request.
 Request = bytes
 _END_OF_HEAD: Final = b"\r\n\r\n"
+#: What an ordinary client sends along with each request.
+_COMMON: Final = "Host: localhost\r\nUser-Agent: taskmill-bench\r\nAccept: */*\r\nAccept-Encoding: gzip"
 _LENGTH: Final = b"content-length:"
 
 
 @dataclass(slots=True)
 class Answers:
-    """What came back. Seconds; `bad` counts answers of a status that was not hoped for."""
+    """What came back. Seconds; `bad` counts answers of a status that was not hoped for, `first_bad` is one."""
 
     took_s: float = 0.0
     each_s: list[float] = field(default_factory=list)
     bad: int = 0
+    first_bad: str = ""
     bodies: list[bytes] = field(default_factory=list)
 
     @property
@@ -32,18 +35,23 @@ class Answers:
         return len(self.each_s) / self.took_s
 
 
-def post(path: str, body: Any) -> Request:
-    """A POST with a JSON body."""
+def post(path: str, body: Any, *, key: str | None = None) -> Request:
+    """A POST with a JSON body, and with an Idempotency-Key where one is given."""
     content = json.dumps(body, separators=(",", ":")).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
-    )
-    return head.encode() + _END_OF_HEAD + content
+    about_body = f"Content-Type: application/json\r\nContent-Length: {len(content)}"
+    if key is not None:
+        about_body += f"\r\nIdempotency-Key: {key}"
+    return f"POST {path} HTTP/1.1\r\n{_COMMON}\r\n{about_body}".encode() + _END_OF_HEAD + content
 
 
 def get(path: str) -> Request:
     """A GET."""
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    return _bare("GET", path)
+
+
+def delete(path: str) -> Request:
+    """A DELETE."""
+    return _bare("DELETE", path)
 
 
 async def ask(
@@ -79,14 +87,29 @@ class Line:
         self._answers = Answers()
 
     async def ask(self, request: Request) -> Any:
-        """The JSON of the answer."""
-        if self._client is None:
+        """The JSON of the answer, of a refusal too.
+
+        Raises:
+            OSError: There was no answer. The next time it connects anew.
+        """
+        if self._client is None or self._client.lost:
             loop = asyncio.get_running_loop()
             make: Callable[[], _Client] = lambda: _Client(iter(()), self._answers, True)  # noqa: E731
             _, self._client = await loop.create_connection(make, self._host, self._port)
         self._answers.bodies.clear()
+        self._answers.first_bad = ""
         await self._client.ask_next(request)
         return json.loads(self._answers.bodies[0])
+
+    @property
+    def refusal(self) -> str:
+        """Status and body of the last answer, if it was none of those that are hoped for."""
+        return self._answers.first_bad
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._client is not None:
+            self._client.close()
 
 
 class _Client(asyncio.Protocol):
@@ -97,6 +120,7 @@ class _Client(asyncio.Protocol):
         self._buffer = b""
         self._sent_at = 0.0
         self._transport: asyncio.Transport | None = None
+        self.lost = False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -104,6 +128,7 @@ class _Client(asyncio.Protocol):
         self._send_next()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
         if not self.done.done():
             self.done.set_exception(exc or ConnectionError("the server hung up"))
 
@@ -114,15 +139,24 @@ class _Client(asyncio.Protocol):
             return
         self._buffer = rest[length:]
         self._answers.each_s.append(time.perf_counter() - self._sent_at)
-        self._answers.bad += head[9:10] != b"2"
+        if head[9:10] != b"2":
+            self._note_bad(head, rest[:length])
         if self._keep_bodies:
             self._answers.bodies.append(rest[:length])
         self._send_next()
+
+    def _note_bad(self, head: bytes, body: bytes) -> None:
+        self._answers.bad += 1
+        self._answers.first_bad = self._answers.first_bad or f"{head[9:12].decode()} {body[:500].decode()}"
 
     async def ask_next(self, request: Request) -> None:
         self.done = asyncio.get_running_loop().create_future()
         self._send(request)
         await self.done
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def _send_next(self) -> None:
         request = next(self._work, None)
@@ -135,6 +169,10 @@ class _Client(asyncio.Protocol):
         assert self._transport is not None
         self._sent_at = time.perf_counter()
         self._transport.write(request)
+
+
+def _bare(method: str, path: str) -> Request:
+    return f"{method} {path} HTTP/1.1\r\n{_COMMON}".encode() + _END_OF_HEAD
 
 
 def _length(head: bytes) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Final
 
 #: Figures of a name, one of each round.
 Rounds = Mapping[str, Sequence[float]]
+#: Those of each part, by what was measured.
+Costs = Mapping[str, Rounds]
 
 #: What ours is held against where the others can't do the same: they would have to send single tasks.
 _INSTEAD: Final = {
@@ -21,17 +23,34 @@ _INSTEAD: Final = {
 def table(results: Mapping[str, Rounds]) -> str:
     """A Markdown table: our medians and their spread, those of the others, and how many times theirs ours are."""
     ours, *others = results
-    lines = [
-        "| figure | " + " | ".join([ours, *(f"{name} | ours / theirs" for name in others)]) + " |",
-        "|---" * (2 + 2 * len(others)) + "|",
-    ]
+    return "\n".join(_lines(results, ours, others))
+
+
+def _lines(results: Mapping[str, Rounds], ours: str, others: Sequence[str]) -> Iterator[str]:
+    yield "| figure | " + " | ".join([ours, *(f"{name} | ours / theirs" for name in others)]) + " |"
+    yield "|---" * (2 + 2 * len(others)) + "|"
     for figure, values in results[ours].items():
         cells = [_spread(values)]
         for other in others:
             theirs = results[other].get(figure) or results[other].get(_INSTEAD.get(figure, ""), [])
             cells += [_spread(theirs), _ratio(values, theirs)]
-        lines.append(f"| {figure} | {' | '.join(cells)} |")
+        yield f"| {figure} | {' | '.join(cells)} |"
+
+
+def costs_table(costs: Mapping[str, Costs]) -> str:
+    """A Markdown table: the median of each part's CPU microseconds, by what was measured and by contender."""
+    rows = [(name, contender) for name in _in_order(costs) for contender in costs if name in costs[contender]]
+    parts = list(dict.fromkeys(part for measured in costs.values() for cost in measured.values() for part in cost))
+    lines = [f"| CPU µs per task | | {' | '.join(parts)} |", "|---" * (2 + len(parts)) + "|"]
+    for name, contender in rows:
+        cost = costs[contender][name]
+        cells = [f"{median(cost[part]):,.0f}" if part in cost else "" for part in parts]
+        lines.append(f"| {name} | {contender} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _in_order(costs: Mapping[str, Costs]) -> Iterator[str]:
+    yield from dict.fromkeys(name for measured in costs.values() for name in measured)
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -33,6 +33,9 @@ class Control(Protocol):
     def death(self) -> str | None:
         """How the server came to its end, or None while it lives."""
 
+    def pids(self) -> list[int]:
+        """The processes, of this machine, below which all of the server are; none while it is stopped."""
+
     def log_tail(self) -> str:
         """The last lines that the server has logged."""
 

@@ -51,6 +51,10 @@ class ExternalControl:
         """Never known."""
         return None
 
+    def pids(self) -> list[int]:
+        """Not known."""
+        return []
+
     def log_tail(self) -> str:
         """Out of reach."""
         return f"(kept by whoever runs {self._url})"

@@ -127,6 +127,10 @@ class ProgramControl:
         code = self._keeper.poll()
         return None if code is None else f"ended with code {code}"
 
+    def pids(self) -> list[int]:
+        """The keeper."""
+        return [] if self._keeper is None or self.death() else [self._keeper.pid]
+
     def log_tail(self) -> str:
         """The end of what the program printed."""
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []

@@ -105,6 +105,10 @@ class Server(ABC):
         """End for good and leave nothing behind. May be called at any time, twice too."""
         self._control.close()
 
+    def pids(self) -> list[int]:
+        """The processes, of this machine, below which all of the server are; none where that is not known."""
+        return self._control.pids()
+
     # Whether it serves ...
 
     @abstractmethod
