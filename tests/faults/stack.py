@@ -269,7 +269,7 @@ class Stack:
         counts = Counter(self._finals[task_id] for task_id in dict.fromkeys(self.accepted))
         assert counts == Counter(expect or {"succeeded": counts.total()})
         await self.until_rung()
-        self._audit_trail()
+        self.audit_trail()
         return dict(counts)
 
     def steps(self) -> list[dict[str, Any]]:
@@ -280,7 +280,7 @@ class Stack:
         """How often a task was started."""
         return sum(step["task"] == task_id and step["event"] == "start" for step in self.steps())
 
-    def _audit_trail(self) -> None:
+    def audit_trail(self) -> None:
         """No attempt was started twice; where attempts may be returned, none has ended twice."""
         event = "end" if self.returns_attempts else "start"
         times = Counter((step["task"], step["attempt"]) for step in self.steps() if step["event"] == event)
