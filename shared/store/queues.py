@@ -110,8 +110,13 @@ class Queues:
 _NAME: Final = text("""
     INSERT INTO queues (name) SELECT unnest(CAST(:names AS text[])) ON CONFLICT DO NOTHING""")
 
+# The oldest task of the queue `q`. For an equality the planner would rather walk the primary key until it meets one,
+# which for a queue without any is the whole table.
+_OLDEST_QUEUED: Final = """
+    t.status = 'queued' AND t.queue >= q.name AND t.queue <= q.name ORDER BY t.queue, t.id LIMIT 1"""
+
 # The counts come from the partial indexes, so finished tasks cost nothing.
-_FIGURES: Final = text("""
+_FIGURES: Final = text(f"""
     SELECT q.name,
            (SELECT count(*) FROM tasks t WHERE t.status = 'queued' AND t.queue = q.name),
            coalesce(r.running, 0), coalesce(d.scheduled, 0), coalesce(d.retrying, 0),
@@ -120,8 +125,7 @@ _FIGURES: Final = text("""
             WHERE w.heartbeat_at > now() - make_interval(secs => w.stale_after_s) AND NOT w.stopping
               AND NOT w.drain_requested AND w.queues::jsonb ? q.name),
            q.paused, q.paused_at,
-           (SELECT extract(epoch FROM now() - t.queued_at)::float8 FROM tasks t
-            WHERE t.status = 'queued' AND t.queue = q.name ORDER BY t.id LIMIT 1)
+           (SELECT extract(epoch FROM now() - t.queued_at)::float8 FROM tasks t WHERE {_OLDEST_QUEUED})
     FROM queues q
     LEFT JOIN (SELECT queue, count(*) AS running FROM tasks WHERE status = 'running' GROUP BY queue) r
         ON r.queue = q.name
@@ -155,9 +159,8 @@ _RUNG: Final = text("""
 
 # Each queue's oldest by id stands for its oldest by queued_at: near enough to ask the broker, and one index probe
 # however long the queue is.
-_WITH_QUEUED: Final = text("""
+_WITH_QUEUED: Final = text(f"""
     SELECT q.name FROM queues q
-    CROSS JOIN LATERAL (SELECT t.queued_at FROM tasks t WHERE t.status = 'queued' AND t.queue = q.name
-                        ORDER BY t.id LIMIT 1) oldest
+    CROSS JOIN LATERAL (SELECT t.queued_at FROM tasks t WHERE {_OLDEST_QUEUED}) oldest
     WHERE NOT q.paused AND oldest.queued_at < now() - make_interval(secs => :older_than_s)
     ORDER BY q.name""")
