@@ -11,7 +11,7 @@ import structlog
 from api_service.live.feed import Feed
 from api_service.live.message import Told
 from shared.errors import CacheUnavailableError
-from shared.events.base import MARK, Event, Events
+from shared.events.base import MARK, Batch, Events
 from shared.events.position import Position
 
 _PAUSE_S: Final = 1.0
@@ -47,8 +47,8 @@ class Watch:
 class Streams:
     """Follows the event stream in the background, and lets any number of requests watch tasks.
 
-    An event costs nothing for those who watch other tasks. It may be lost with Redis: a watcher looks for itself from
-    time to time.
+    An event costs nothing for those who watch other tasks, and next to nothing where nobody watches any. It may be
+    lost with Redis: a watcher looks for itself from time to time.
     """
 
     def __init__(self, events: Events) -> None:
@@ -141,8 +141,9 @@ class Streams:
         self._began.set()
         while True:
             try:
-                async for events in self._events.follow(self._last_id):
-                    self._tell(events)
+                async for batch in self._events.follow(self._last_id):
+                    self._tell(batch)
+                    self._last_id = batch.end
             except Exception:
                 # Without this task every waiting request would be slow, and nobody would know why.
                 log.exception("following_broke")
@@ -150,8 +151,10 @@ class Streams:
             else:
                 return
 
-    def _tell(self, events: Iterable[Event]) -> None:
-        for event in events:
+    def _tell(self, batch: Batch) -> None:
+        if not (self._listeners or self._wide_feeds):
+            return  # and nobody reads what it says
+        for event in batch:
             self._last_id = event.id
             listeners = self._listeners.get(event.task_id, ())
             if event.kind != MARK and (listeners or self._wide_feeds):

@@ -1,6 +1,6 @@
 """What Taskmill asks of an event stream."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -27,6 +27,21 @@ class Event:
     id: str = ""
 
 
+class Batch:
+    """Events that came together. What they say is read when they are looked at: mostly nobody listens.
+
+    Attributes:
+        end: A place as ids name them: all of these are before it, and all later events after it.
+    """
+
+    def __init__(self, end: str, read: Callable[[], Sequence[Event]]) -> None:
+        self.end = end
+        self._read = read
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._read())
+
+
 def mark() -> Event:
     """An event of the kind `MARK`."""
     return Event(MARK, UUID(int=0), "", "", {})
@@ -44,7 +59,7 @@ class Events(Protocol):
     async def publish(self, events: Sequence[Event]) -> None:
         """Append events, in one round trip. Old ones fall off the end."""
 
-    def follow(self, after: str | None = None) -> AsyncIterator[Sequence[Event]]:
+    def follow(self, after: str | None = None) -> AsyncIterator[Batch]:
         """Events as they come, in batches, from the first read on or from just after the id `after`.
 
         An `after` that has fallen off the end means the oldest events that are there; one that the stream has not

@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
-from shared.events.base import Event, mark
+from shared.events.base import Batch, Event, mark
 from shared.events.position import Position
 
 _EVENTS_PER_READ: Final = 1000
@@ -43,7 +44,7 @@ class MemoryEvents:
             [replace(event, id=str(Position(self._started_ms, first + i + 1, 0))) for i, event in enumerate(events)]
         )
 
-    def follow(self, after: str | None = None) -> AsyncIterator[Sequence[Event]]:
+    def follow(self, after: str | None = None) -> AsyncIterator[Batch]:
         """Events as they come, in batches, from now or from just after the id `after`.
 
         An `after` that has fallen off the end means the oldest that are there; one that the stream has not
@@ -52,7 +53,7 @@ class MemoryEvents:
         Raises:
             ValueError: `after` is not an id.
         """
-        return self._events.read(self._events.end if after is None else self._number_after(after))
+        return self._follow(self._events.end if after is None else self._number_after(after))
 
     async def end(self) -> str:
         """The id of the newest event; the first is made where there is none."""
@@ -79,6 +80,10 @@ class MemoryEvents:
         async for task_ids in self._cancels.read(self._cancels.end):
             for task_id in task_ids:
                 yield task_id
+
+    async def _follow(self, start: int) -> AsyncIterator[Batch]:
+        async for events in self._events.read(start):
+            yield Batch(events[-1].id, partial(list, events))
 
     def _number_after(self, event_id: str) -> int:
         position = Position.parse(event_id)

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from shared import jsontext
 from shared.errors import CacheUnavailableError
-from shared.events.base import Event, mark
+from shared.events.base import Batch, Event, mark
 from shared.events.position import LAST_OFFSET, Position
 from shared.events.tail import ENTRIES_PER_READ, NO_ENTRY, StreamEntry, Tail, last_id
 from shared.redis_client import RedisClient, connect, disconnect
@@ -77,7 +77,7 @@ class RedisEvents:
             entries = [_encode(events[start : start + _EVENTS_PER_ENTRY]) for start in starts]
             await self._client.call(lambda redis: redis.eval(_PUBLISH, 1, _EVENTS, self._max_bytes, *entries))
 
-    def follow(self, after: str | None = None) -> AsyncIterator[Sequence[Event]]:
+    def follow(self, after: str | None = None) -> AsyncIterator[Batch]:
         """Events as they come, in batches, from the first read or from just after the id `after`.
 
         An `after` that has fallen off the end means the oldest that are there; one that the stream has not
@@ -126,14 +126,12 @@ class RedisEvents:
                 for start in range(0, len(value) - _UUID_BYTES + 1, _UUID_BYTES):
                     yield UUID(bytes=value[start : start + _UUID_BYTES])
 
-    async def _follow(self, tail: Tail, position: Position | None) -> AsyncIterator[Sequence[Event]]:
+    async def _follow(self, tail: Tail, position: Position | None) -> AsyncIterator[Batch]:
         while (entries := await tail.read()) is not None:
             for entry in entries:
-                events = _decode(entry)
-                if position and entry.id == position.batch_id:
-                    events = events[position.offset + 1 :]
-                if events:
-                    yield events
+                is_known = position is not None and entry.id == position.batch_id
+                skipped = position.offset + 1 if position and is_known else 0
+                yield Batch(f"{entry.id}-{LAST_OFFSET}", partial(_decode, entry, skipped))
 
     async def _replay(self, start: str) -> AsyncIterator[Sequence[Event]]:
         # What comes meanwhile is left out: where much comes, this would have no end.
@@ -164,13 +162,13 @@ def _encode(events: Sequence[Event]) -> bytes:
         return jsontext.dumps(rows).encode()
 
 
-def _decode(entry: StreamEntry) -> list[Event]:
+def _decode(entry: StreamEntry, skipped: int = 0) -> list[Event]:
     try:
         rows: list[list[Any]] = orjson.loads(entry.fields[_FIELD])
         return [
             Event(kind, UUID(task_id), type_, queue, data, id=f"{entry.id}-{index}")
             for index, (kind, task_id, type_, queue, data) in enumerate(rows)
-        ]
+        ][skipped:]
     except (KeyError, ValueError, TypeError) as error:
         log.warning("stream_entry_skipped", id=entry.id, reason=str(error))
         return []

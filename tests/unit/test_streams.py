@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from uuid import UUID
 
@@ -11,7 +11,7 @@ import structlog.testing
 
 from api_service import streams as streams_module
 from api_service.streams import Streams
-from shared.events.base import Event
+from shared.events.base import Batch, Event
 from shared.events.memory import MemoryEvents
 from shared.ids import new_task_id
 
@@ -133,7 +133,7 @@ class BrokenOnce(MemoryEvents):
 
     broke = False
 
-    async def follow(self, after: str | None = None) -> AsyncIterator[Sequence[Event]]:
+    async def follow(self, after: str | None = None) -> AsyncIterator[Batch]:
         async for batch in super().follow(after):
             yield batch
             if not self.broke:
