@@ -1,14 +1,16 @@
 """Counts what was accepted: for the metrics at once, for the rates of the queues in the background."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
 from shared.domain.task import Accepted
 from shared.news import News
 from shared.telemetry import metrics
 
 #: Seconds that the last counts may take when the process ends.
-_CLOSE_S = 1.0
+_CLOSE_S: Final = 1.0
 
 
 class SubmittedCounter:
@@ -21,14 +23,13 @@ class SubmittedCounter:
 
     def count(self, answers: Iterable[object]) -> None:
         """Count the new tasks among the answers to submissions. Returns at once."""
-        for answer in answers:
-            if not isinstance(answer, Accepted):
-                continue
-            if answer.duplicate:
-                metrics.TASKS_DUPLICATE.labels(answer.queue).inc()
+        numbers = Counter((answer.queue, answer.duplicate) for answer in answers if isinstance(answer, Accepted))
+        for (queue, is_duplicate), number in numbers.items():
+            if is_duplicate:
+                metrics.TASKS_DUPLICATE.labels(queue).inc(number)
             else:
-                metrics.TASKS_ACCEPTED.labels(answer.queue).inc()
-                self._uncounted.append(answer.queue)
+                metrics.TASKS_ACCEPTED.labels(queue).inc(number)
+                self._uncounted += [queue] * number
         if self._uncounted and self._writing is None:
             self._writing = asyncio.create_task(self._write(), name="submitted-counter")
 
