@@ -1,20 +1,23 @@
-"""The application: routes, middleware and problems over services that somebody else has opened."""
+"""The application: routes, what is around them, and problems, over services that somebody else has opened."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from fastapi import FastAPI, Response, WebSocket
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp
 
 from api_service import openapi, problems
 from api_service.auth import Access, Guard
 from api_service.counting import SubmittedCounter
 from api_service.dependencies import Api
+from api_service.edge import Edge
 from api_service.keyring import Keyring
 from api_service.live.sources import news_sources
-from api_service.middleware import AccessLog, BodyLimit, LastResort, RequestId
 from api_service.problems import problem
 from api_service.reading import TaskReader
 from api_service.routes import (
@@ -34,6 +37,7 @@ from api_service.routes import (
     workers,
 )
 from api_service.services import Services
+from api_service.short_way import ShortWay
 from api_service.submission import Submitter
 from shared.accepting.catalogue import Catalogue
 from shared.errors import DatabaseUnavailableError
@@ -63,6 +67,17 @@ _ROUTES: Final = (
 )
 
 
+class _App(FastAPI):
+    """FastAPI inside what we have around our routes, in place of what it has around them itself."""
+
+    around: Callable[[ASGIApp], ASGIApp]
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What handles each request, from the outside to the routes."""
+        routes = AsyncExitStackMiddleware(self.router)
+        return self.around(ExceptionMiddleware(routes, handlers=self.exception_handlers))
+
+
 def create_app(
     services: Services,
     *,
@@ -82,7 +97,7 @@ def create_app(
         private_callbacks: Whether a callback_url may name an address of our own network.
         access: How it is guarded; by default as soon as there is a key in the database.
     """
-    app = FastAPI(
+    app = _App(
         title="Taskmill",
         version=VERSION,
         description=_DESCRIPTION,
@@ -98,16 +113,10 @@ def create_app(
     app.add_api_websocket_route("/{path:path}", _no_socket)
     openapi.install(app)
     problems.install(app)
-    # The last one added is the outermost.
-    app.add_middleware(
-        BodyLimit,
-        max_bytes=max_body_bytes,
-        max_bytes_at={"/tasks/batch": max_batch_body_bytes, "/artifacts": max_artifact_bytes},
+    limits = {"/tasks/batch": max_batch_body_bytes, "/artifacts": max_artifact_bytes}
+    app.around = lambda routes: Edge(
+        ShortWay(routes, tasks.BUSIEST), Guard(access, keyring), max_bytes=max_body_bytes, max_bytes_at=limits
     )
-    app.add_middleware(Guard, access=access, keyring=keyring)
-    app.add_middleware(LastResort)
-    app.add_middleware(AccessLog)
-    app.add_middleware(RequestId)
     return app
 
 

@@ -1,4 +1,4 @@
-"""Who gets in: keys, scopes, limits, and no foreign web pages where there are no keys. Around every route."""
+"""Who gets in: keys, scopes, limits, and no foreign web pages where there are no keys."""
 
 import math
 from collections.abc import Mapping
@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
+from starlette.types import Scope
 
+from api_service.exchange import PROTOCOL, Exchange
 from api_service.keyring import Keyring
 from api_service.origins import is_foreign_host, is_foreign_origin, is_loopback
-from api_service.problems import problem, problem_of
+from api_service.problems import problem
 from api_service.rates import Buckets
 from api_service.scopes import is_public, scopes_for
 from shared.domain.access import ApiKey, digest_of, parse_keys
@@ -25,13 +22,9 @@ from shared.store.database import Database
 
 log = structlog.get_logger(__name__)
 
-#: A browser can't set headers on a WebSocket: it offers this protocol, and another one that is this, a dot, `key`,
-#: a dot and the key. Never in the URL, which proxies write into their logs.
-_PROTOCOL: Final = "taskmill"
-_KEY_PROTOCOL: Final = f"{_PROTOCOL}.key."
-
-_END_OF_STREAM: Final[Message] = {"type": "http.response.body", "body": b"", "more_body": False}
-_END_OF_SOCKET: Final[Message] = {"type": "websocket.close", "code": 1008, "reason": "the API key was revoked"}
+#: A browser can't set headers on a WebSocket: it offers our protocol, and another one that is this and the key. Never
+#: in the URL, which proxies write into their logs.
+_KEY_PROTOCOL: Final = f"{PROTOCOL}.key."
 
 _CHALLENGE: Final = 'Bearer realm="taskmill"'
 
@@ -88,76 +81,40 @@ class Access:
 
 
 class Guard:
-    """Lets a request through to its route, or answers it.
+    """Decides who gets in."""
 
-    The caller's key is `scope["state"]["caller"]`; None where no key is asked for.
-    """
-
-    def __init__(self, app: ASGIApp, *, access: Access, keyring: Keyring) -> None:
-        self._app = app
+    def __init__(self, access: Access, keyring: Keyring) -> None:
         self._access = access
         self._keyring = keyring
         self._buckets = Buckets()
+        #: Whether a key is still good, as far as is known.
+        self.holds = keyring.holds
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request or a WebSocket; pass on what is neither."""
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
-        try:
-            caller = await self._admit(scope)
-        except _RefusedError as refusal:
-            await _refuse(refusal.answer, scope, receive, send)
-        except TaskmillError as error:
-            await _refuse(problem_of(error), scope, receive, send)
-        else:
-            await self._let_in(caller, scope, receive, send)
+    async def admit(self, exchange: Exchange) -> None:
+        """Do nothing if a request or the opening of a WebSocket may go on to its route; note who sent it.
 
-    async def _let_in(self, caller: ApiKey | None, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            send = _choosing_protocol(scope, send)
-        if caller is None:
-            await self._app(scope, receive, send)
-            return
-        with structlog.contextvars.bound_contextvars(caller=caller.name):
-            await self._app(scope, receive, self._while_good(caller, send))
-
-    def _while_good(self, caller: ApiKey, send: Send) -> Send:
-        """Send the events of a stream, which may be open for days, until the key is revoked."""
-        is_stream = False
-
-        async def send_while_good(message: Message) -> None:
-            nonlocal is_stream
-            kind = message["type"]
-            if kind == "http.response.start":
-                is_stream = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
-            elif (is_stream or kind == "websocket.send") and not self._keyring.holds(caller):
-                await send(_END_OF_STREAM if is_stream else _END_OF_SOCKET)
-                raise ClientDisconnect if is_stream else WebSocketDisconnect(1008)
-            await send(message)
-
-        return send_while_good
-
-    async def _admit(self, scope: Scope) -> ApiKey | None:
+        Raises:
+            RefusedError: It may not.
+            DatabaseUnavailableError: Its key is not known here, and PostgreSQL is away.
+        """
+        scope, headers = exchange.scope, exchange.headers
         method, path = scope.get("method", "GET"), scope["path"]
-        scope.setdefault("state", {})["caller"] = None
         if is_public(method, path):
-            return None
-        headers = Headers(scope=scope)
+            return
         if not await self._asks_for_keys():
             self._require_own_page(headers)
             self._spend(f"@{_address(scope)}", self._access.requests_per_minute)
-            return None
-        scope["state"]["caller"] = caller = await self._caller(scope, headers)
+            return
+        caller = await self._caller(scope, headers)
+        exchange.comes_from(caller)
         self._spend(caller.name, caller.requests_per_minute or self._access.requests_per_minute)
         _require_scope(caller, method, path)
-        return caller
 
     async def _asks_for_keys(self) -> bool:
         access = self._access
         return access.enabled and (access.exposed or await self._keyring.any())
 
-    async def _caller(self, scope: Scope, headers: Headers) -> ApiKey:
+    async def _caller(self, scope: Scope, headers: Mapping[str, str]) -> ApiKey:
         given = _given_key(scope, headers)
         if given is None:
             raise _unauthorized("key_missing", "send an API key: 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
@@ -166,13 +123,13 @@ class Guard:
             raise _unauthorized("key_unknown", "there is no such API key: it is misspelt, or it was revoked")
         return caller
 
-    def _require_own_page(self, headers: Headers) -> None:
+    def _require_own_page(self, headers: Mapping[str, str]) -> None:
         if is_foreign_origin(headers):
-            raise _RefusedError(
+            raise RefusedError(
                 403, "foreign_origin", "a web page of another site may not use this API unless it has an API key"
             )
         if self._access.local_names_only and is_foreign_host(headers):
-            raise _RefusedError(
+            raise RefusedError(
                 403,
                 "foreign_host",
                 "without API keys only this machine is served, by the name localhost or its address: set API_KEYS,"
@@ -184,7 +141,7 @@ class Guard:
             return
         wait_s = self._buckets.spend(caller, per_minute)
         if wait_s:
-            raise _RefusedError(
+            raise RefusedError(
                 429,
                 "rate_limited",
                 f"more than {per_minute:g} requests a minute: try again in {math.ceil(wait_s)} s",
@@ -192,7 +149,7 @@ class Guard:
             )
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """The request does not get through; `answer` says why."""
 
     def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
@@ -200,21 +157,21 @@ class _RefusedError(Exception):
         self.answer = problem(status, code, detail, headers=headers)
 
 
-def _unauthorized(code: str, detail: str) -> _RefusedError:
+def _unauthorized(code: str, detail: str) -> RefusedError:
     challenge = _CHALLENGE if code == "key_missing" else f'{_CHALLENGE}, error="invalid_token"'
-    return _RefusedError(401, code, detail, {"WWW-Authenticate": challenge})
+    return RefusedError(401, code, detail, {"WWW-Authenticate": challenge})
 
 
 def _require_scope(caller: ApiKey, method: str, path: str) -> None:
     needed = scopes_for(method, path)
     if not caller.scopes & needed:
         words = " or ".join(sorted(needed))
-        raise _RefusedError(
+        raise RefusedError(
             403, "scope_missing", f"this takes the scope {words}, which the key {caller.name!r} does not have"
         )
 
 
-def _given_key(scope: Scope, headers: Headers) -> bytes | None:
+def _given_key(scope: Scope, headers: Mapping[str, str]) -> bytes | None:
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and bearer.strip():
         return bearer.strip().encode("latin-1")
@@ -227,21 +184,3 @@ def _given_key(scope: Scope, headers: Headers) -> bytes | None:
 
 def _address(scope: Scope) -> str:
     return str((scope.get("client") or ("",))[0])
-
-
-def _choosing_protocol(scope: Scope, send: Send) -> Send:
-    """Accept a WebSocket with our protocol where it was offered: browsers give up without an answer to theirs."""
-
-    async def send_with_protocol(message: Message) -> None:
-        if message["type"] == "websocket.accept" and _PROTOCOL in scope.get("subprotocols", ()):
-            message = {**message, "subprotocol": message.get("subprotocol") or _PROTOCOL}
-        await send(message)
-
-    return send_with_protocol
-
-
-async def _refuse(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008})
-        return
-    await answer(scope, receive, send)

@@ -7,14 +7,14 @@ name in `Host` is a foreign one.
 """
 
 import ipaddress
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
-
-from starlette.datastructures import Headers
 
 _SCHEMES: Final = ("http://", "https://")
 
 
-def is_foreign_origin(headers: Headers) -> bool:
+def is_foreign_origin(headers: Mapping[str, str]) -> bool:
     """Whether a web page of another site sent the request. The name that a proxy was asked for counts as ours."""
     origin = headers.get("origin")
     if origin is None:
@@ -24,12 +24,13 @@ def is_foreign_origin(headers: Headers) -> bool:
     return f"{scheme}://" not in _SCHEMES or authority not in own
 
 
-def is_foreign_host(headers: Headers) -> bool:
+def is_foreign_host(headers: Mapping[str, str]) -> bool:
     """Whether the request names another machine than this one."""
     host = headers.get("host", "localhost")
     return not is_loopback(_name_of(host))
 
 
+@lru_cache(maxsize=16)  # it is the same one nearly always
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address."""
     try:

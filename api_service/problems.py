@@ -103,6 +103,11 @@ class BodyTooLargeError(HTTPException):
         super().__init__(413, f"the body is larger than {limit_bytes} bytes")
 
 
+def too_large(error: BodyTooLargeError) -> Response:
+    """The answer to a body that is too large."""
+    return problem(error.status_code, _CODES[error.status_code], error.detail)
+
+
 def problem(
     status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> Response:

@@ -11,7 +11,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from api_service.middleware import AccessLog, BodyLimit, LastResort, RequestId
+from api_service.auth import Access, Guard
+from api_service.edge import Edge
+from api_service.keyring import Keyring
 from api_service.origins import is_loopback
 
 
@@ -33,10 +35,15 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    limited = BodyLimit(LastResort(answer), max_bytes=10, max_bytes_at={"/large": 20})
-    app = RequestId(AccessLog(limited))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as opened:
+def edge() -> Edge:
+    """Without keys."""
+    guard = Guard(Access(enabled=False), Keyring((), None))  # type: ignore[arg-type]
+    return Edge(answer, guard, max_bytes=10, max_bytes_at={"/large": 20})
+
+
+@pytest.fixture
+async def client(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(edge), base_url="http://api") as opened:
         yield opened
 
 
@@ -81,7 +88,7 @@ async def test_half_an_answer_is_cut_off(client: httpx.AsyncClient) -> None:
         await client.get("/late-bug")
 
 
-async def test_a_client_that_is_gone_is_no_bug() -> None:
+async def test_a_client_that_is_gone_is_no_bug(edge: Edge) -> None:
     async def receive() -> Any:
         return {"type": "http.disconnect"}
 
@@ -90,7 +97,7 @@ async def test_a_client_that_is_gone_is_no_bug() -> None:
 
     scope = {"type": "http", "method": "GET", "path": "/gone", "headers": [], "query_string": b""}
     with capture_logs() as logged:
-        await AccessLog(LastResort(answer))(scope, receive, send)
+        await edge(scope, receive, send)
 
     assert [(line["event"], line.get("status")) for line in logged if line["log_level"] == "info"] == [
         ("request_answered", 499)
