@@ -1,7 +1,7 @@
 """What a client may send before there is a request: a head of bounded size, in HTTP."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 import structlog
@@ -20,7 +20,8 @@ _KEY: Final = b"sec-websocket-key"
 class CarefulProtocol(HttpToolsProtocol):
     """Refuses a head without end, and says what is wrong with anything else that is no HTTP.
 
-    The parser collects headers of any size in memory, from anybody: no key was asked for yet.
+    The parser collects headers of any size in memory, from anybody: no key was asked for yet. An answer leaves in one
+    piece if it is there in one piece.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -39,7 +40,10 @@ class CarefulProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head has come to its end."""
         self._came_on = True
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self.cycle.transport = cast(asyncio.Transport, _WithHead(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, which has a limit of its own."""
@@ -57,6 +61,41 @@ class CarefulProtocol(HttpToolsProtocol):
 
     def _cut_off(self, answer: Response) -> None:
         cut_off(self.transport, answer, client=self.client)
+
+
+class _WithHead:
+    """Where an answer is written: its head is kept for its body, if that follows at once.
+
+    uvicorn writes them one by one. Each write is a system call, and the first of them would wake the client for half
+    an answer.
+    """
+
+    __slots__ = ("_head", "_loop", "_transport", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if self._head is None:
+            self._head = data
+            self._loop.call_soon(self._write_head)
+        elif self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._write_head()
+        self._transport.close()
+
+    def _write_head(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
 
 
 def cut_off(transport: asyncio.Transport, answer: Response, *, client: tuple[str, int] | None) -> None:

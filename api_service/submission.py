@@ -58,7 +58,7 @@ class Submitter:
         self._counter = counter
         self._private_callbacks = private_callbacks
         self._batcher: Batcher[Submission, Answers] = Batcher(
-            self._flush, max_items=_MAX_SHARING, splits_on=(Exception,)
+            self._flush, max_items=_MAX_SHARING, splits_on=(Exception,), within_s=_ANSWER_WITHIN_S
         )
 
     async def submit(self, body: Any, facts: RequestFacts) -> Accepted:
@@ -69,7 +69,7 @@ class Submitter:
             IdempotencyConflictError: The request's key was used for another one.
             DatabaseUnavailableError: PostgreSQL is away; the task may have been stored.
         """
-        task = await self._planned(body, facts)
+        task = await self._planned(body, facts, {})
         [accepted] = await self._store_tasks([task])
         return accepted
 
@@ -124,11 +124,12 @@ class Submitter:
     async def _planned_batch(self, bodies: Sequence[Any], facts: RequestFacts) -> list[NewTask]:
         tasks: list[NewTask] = []
         faults: list[tuple[str, str]] = []
+        types: dict[str, KnownType] = {}
         for index, body in enumerate(bodies):
             if index % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
             try:
-                tasks.append(await self._planned(body, facts, index=index, at=f"/tasks/{index}"))
+                tasks.append(await self._planned(body, facts, types, index=index, at=f"/tasks/{index}"))
             except InvalidInputError as error:
                 faults += error.faults
                 if len(faults) >= MAX_FAULTS:
@@ -137,17 +138,23 @@ class Submitter:
             raise InvalidInputError(faults)
         return tasks
 
-    async def _planned(self, body: Any, facts: RequestFacts, *, index: int = 0, at: str = "") -> NewTask:
+    async def _planned(
+        self, body: Any, facts: RequestFacts, types: dict[str, KnownType], *, index: int = 0, at: str = ""
+    ) -> NewTask:
+        """Plan one task; `types` are those that the request has named before, which are not asked for again."""
         submission = read_submission(body, at, private_callbacks=self._private_callbacks)
-        return plan(submission, await self.known_type(submission.type, at=at), facts, index=index, at=at)
+        known = types.get(submission.type)
+        if known is None:
+            known = types[submission.type] = await self.known_type(submission.type, at=at)
+        return plan(submission, known, facts, index=index, at=at)
 
     # Storing ........................................................................
 
     async def _store_tasks(self, tasks: Submission) -> Answers:
         try:
+            if len(tasks) <= _MAX_SHARED_TASKS:
+                return await self._batcher.submit(tasks)
             async with asyncio.timeout(_ANSWER_WITHIN_S):
-                if len(tasks) <= _MAX_SHARED_TASKS:
-                    return await self._batcher.submit(tasks)
                 [answers] = await self._accept([tasks])
         except TimeoutError as error:
             raise DatabaseUnavailableError(f"no answer within {_ANSWER_WITHIN_S:g} s") from error

@@ -1,6 +1,5 @@
 """Tasks that handlers submit: checked and stored as those of clients, with the handler's task as their parent."""
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -40,7 +39,7 @@ class HandlerSubmissions:
         )
         known = await self._catalogue.get(submission.type)
         task = plan(submission, known, RequestFacts(parent.request_id, submitted_by=parent.submitted_by))
-        child = replace(task, parent_id=parent.id)
+        child = task._replace(parent_id=parent.id)
         born = await self._store.database.persist(lambda: self._store.submissions.accept([child]))
         self._publisher.offer(born.rings)
         [answer] = born.answers

@@ -26,8 +26,7 @@ class IdempotencyKey:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewTask:
+class NewTask(NamedTuple):
     """A task to be accepted, checked and complete. Durations in seconds; `payload` is JSON text."""
 
     id: UUID
@@ -50,8 +49,7 @@ class NewTask:
     callback_url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The answer to a submission; `duplicate` says that the task existed already."""
 
     task_id: UUID

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from shared.domain.ring import Ring
@@ -29,6 +29,12 @@ class Born:
 class _Holder(NamedTuple):
     task_id: UUID
     fingerprint: bytes
+
+
+class _Row(NamedTuple):
+    status: str
+    created_at: datetime
+    outbox_id: int | None
 
 
 class Submissions:
@@ -172,7 +178,8 @@ async def _insert(
     conflicts: set[UUID] | frozenset[UUID] = frozenset(),
 ) -> Born:
     new = [task for task in tasks if task.id not in originals and task.id not in conflicts]
-    born = {row.id: row for row in await connection.execute(_INSERT, _columns(new))} if new else {}
+    rows = await connection.execute(_INSERT, _columns(new)) if new else ()
+    born = {task_id: _Row(status, created_at, outbox_id) for task_id, status, created_at, outbox_id in rows}
     earlier_ids = {*originals.values(), *(task.id for task in new)} - born.keys()
     earlier = await _existing(connection, earlier_ids) if earlier_ids else {}
 
@@ -183,17 +190,17 @@ async def _insert(
         elif task.id in originals:
             result.answers.append(_duplicate(originals[task.id], earlier, born, tasks))
         elif task.id in born:
-            row = born[task.id]
-            result.answers.append(Accepted(task.id, row.status, task.type, task.queue, row.created_at))
-            if row.outbox_id is not None:
-                result.rings.append(Ring(row.outbox_id, task.id, 1, task.queue, task.priority, task.type))
+            status, created_at, outbox_id = born[task.id]
+            result.answers.append(Accepted(task.id, status, task.type, task.queue, created_at))
+            if outbox_id is not None:
+                result.rings.append(Ring(outbox_id, task.id, 1, task.queue, task.priority, task.type))
         else:  # stored by an earlier try of this very batch, whose answer was lost; the relay has its doorbell
             result.answers.append(earlier[task.id])
     return result
 
 
 def _duplicate(
-    original: UUID, earlier: dict[UUID, Accepted], born: dict[UUID, Any], tasks: Sequence[NewTask]
+    original: UUID, earlier: dict[UUID, Accepted], born: dict[UUID, _Row], tasks: Sequence[NewTask]
 ) -> Accepted:
     if original in earlier:
         known = earlier[original]

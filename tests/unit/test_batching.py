@@ -176,3 +176,32 @@ async def test_many_callers_each_get_their_own_answer(max_items: int) -> None:
     results = await settled(*(asyncio.create_task(batcher.submit(number)) for number in range(500)))
 
     assert results == [number * 2 for number in range(500)]
+
+
+async def test_nobody_waits_longer_than_promised_and_the_work_goes_on() -> None:
+    flusher = Flusher()
+    batcher: Batcher[int, int] = Batcher(flusher.flush, max_items=1, within_s=0.05)
+    flusher.hold()
+
+    flushed, waiting = await submitted(batcher, 1, 2)
+    results = await settled(flushed, waiting)
+    flusher.go_on.set()
+
+    assert [type(result) for result in results] == [TimeoutError, TimeoutError]
+    assert await batcher.submit(3) == 6
+    assert flusher.batches == [[1], [2], [3]]
+
+
+async def test_who_comes_late_to_a_slow_flush_has_all_of_the_time() -> None:
+    flusher = Flusher()
+    batcher: Batcher[int, int] = Batcher(flusher.flush, max_items=10, within_s=0.2)
+    flusher.hold()
+
+    [first] = await submitted(batcher, 1)
+    await asyncio.sleep(0.1)
+    [second] = await submitted(batcher, 2)
+    [answer] = await settled(first)
+    flusher.go_on.set()
+
+    assert isinstance(answer, TimeoutError)
+    assert await settled(second) == [4]
