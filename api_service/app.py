@@ -104,6 +104,8 @@ def create_app(
         openapi_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
+        # FastAPI asks the environment at each request whether it is on.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.api = _api(services, private_callbacks=private_callbacks)
     app.state.keyring = keyring = Keyring(access.keys, services.store.api_keys)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Request
 
 from api_service.dependencies import api_of
+from api_service.exchange import exchange_of
 from shared import jsontext
 from shared.store.audit import Audit
 
@@ -51,8 +52,8 @@ class Auditor:
 
 def actor_of(request: Request) -> str:
     """Who asks: the name of the API key, or `anonymous@` and the client's address where none is asked for."""
-    caller = getattr(request.state, "caller", None)
-    return f"anonymous@{_address(request)}" if caller is None else str(caller.name)
+    caller = exchange_of(request).caller
+    return f"anonymous@{_address(request)}" if caller is None else caller.name
 
 
 def _address(request: Request) -> str:
@@ -65,7 +66,7 @@ def _address(request: Request) -> str:
 
 async def _auditor(request: Request) -> Auditor:
     audit = api_of(request).services.store.audit
-    return Auditor(audit, actor=actor_of(request), request_id=getattr(request.state, "request_id", None))
+    return Auditor(audit, actor=actor_of(request), request_id=exchange_of(request).request_id)
 
 
 AuditDep = Annotated[Auditor, Depends(_auditor)]

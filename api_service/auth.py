@@ -105,8 +105,7 @@ class Guard:
             self._require_own_page(headers)
             self._spend(f"@{_address(scope)}", self._access.requests_per_minute)
             return
-        caller = await self._caller(scope, headers)
-        exchange.comes_from(caller)
+        exchange.caller = caller = await self._caller(scope, headers)
         self._spend(caller.name, caller.requests_per_minute or self._access.requests_per_minute)
         _require_scope(caller, method, path)
 

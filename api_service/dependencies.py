@@ -8,13 +8,14 @@ from uuid import UUID
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
+from api_service.exchange import exchange_of
 from api_service.live.sources import Sources
 from api_service.reading import TaskReader
 from api_service.services import Services
 from api_service.submission import Submitter
 from shared import jsontext
 from shared.accepting.planning import RequestFacts, fingerprint
-from shared.domain.access import ApiKey, Scope
+from shared.domain.access import Scope
 from shared.errors import InvalidInputError, TaskNotFoundError
 
 _MAX_KEY: Final = 255
@@ -94,21 +95,23 @@ def request_facts(request: Request, body: Any) -> RequestFacts:
     Raises:
         InvalidInputError: The Idempotency-Key can't be one.
     """
-    request_id = str(request.state.request_id)
-    caller: ApiKey | None = getattr(request.state, "caller", None)
+    exchange = exchange_of(request)
+    caller = exchange.caller
     name = None if caller is None else caller.name
     may_operate = caller is None or Scope.OPERATE in caller.scopes
     key = _idempotency_key(request)
     if key is None:
-        return RequestFacts(request_id, submitted_by=name, may_operate=may_operate)
+        return RequestFacts(exchange.request_id, submitted_by=name, may_operate=may_operate)
     place = f"{request.method} {request.url.path}"
     if name is not None:
         place = f"{place} by {name}"
-    return RequestFacts(request_id, key, fingerprint(key, place, body), submitted_by=name, may_operate=may_operate)
+    return RequestFacts(
+        exchange.request_id, key, fingerprint(key, place, body), submitted_by=name, may_operate=may_operate
+    )
 
 
 def _require_json(request: Request) -> None:
-    declared = request.headers.get("content-type")
+    declared = exchange_of(request).headers.get("content-type")
     if declared is None:
         return
     media_type = declared.partition(";")[0].strip().lower()
@@ -117,11 +120,10 @@ def _require_json(request: Request) -> None:
 
 
 def _idempotency_key(request: Request) -> str | None:
-    keys = request.headers.getlist("idempotency-key")
-    if not keys:
+    if "idempotency-key" not in exchange_of(request).headers:
         return None
-    key = keys[0]
-    if len(keys) > 1 or not (0 < len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+    key, *others = request.headers.getlist("idempotency-key")
+    if others or not (0 < len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
         raise InvalidInputError(
             [("Idempotency-Key", f"must be one text of 1 to {_MAX_KEY} printable ASCII characters")]
         )

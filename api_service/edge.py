@@ -51,6 +51,7 @@ class Edge:
                 await self._admit(exchange)
         finally:
             reset_contextvars(**bound)
+            exchange.end()
 
     async def _answer(self, exchange: Exchange) -> None:
         """Answer 500 where a bug let an exception through; the log has it, the client does not. Log all answers."""

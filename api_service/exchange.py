@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
@@ -41,7 +41,7 @@ class Exchange:
         request_id: The client's own if it is sane.
         status: Of the answer. 499, as nginx has it, until there is one: the client went away and nobody was answered.
         has_begun: Whether any of the answer is out.
-        caller: The key it came with; None where no key is asked for.
+        caller: The key it came with, if that is known; no stream of events goes on longer than it is good.
         max_bytes: Limit of the body.
     """
 
@@ -68,7 +68,7 @@ class Exchange:
             name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])
         }
         self.request_id = _request_id(self.headers)
-        scope.setdefault("state", {}).update(request_id=self.request_id, caller=None)
+        scope.setdefault("state", {})["exchange"] = self
         self.status = 499
         self.has_begun = False
         self.caller: ApiKey | None = None
@@ -85,10 +85,6 @@ class Exchange:
         declared = self.headers.get("content-length", "") if self.scope["type"] == "http" else ""
         # A number of thirty digits is too much already.
         return declared.isascii() and declared.isdigit() and float(declared[:30]) > self.max_bytes
-
-    def comes_from(self, caller: ApiKey) -> None:
-        """The key is known. From now on no stream of events goes on longer than it is good."""
-        self.caller = self.scope["state"]["caller"] = caller
 
     async def receive(self) -> Message:
         """The next part of the body.
@@ -125,6 +121,10 @@ class Exchange:
                 raise ClientDisconnect
         await self._send(message)
 
+    def end(self) -> None:
+        """Let go of the request: all that was kept of it, body and all, would wait for the garbage collector."""
+        del self.scope["state"]["exchange"]
+
     def _complete(self, beginning: Message) -> None:
         """Add what every answer carries."""
         headers = list(beginning.get("headers", ()))
@@ -137,6 +137,12 @@ class Exchange:
 
     def _is_revoked(self) -> bool:
         return self.caller is not None and not self._holds(self.caller)
+
+
+def exchange_of(request: HTTPConnection) -> Exchange:
+    """What is known of a request besides its route."""
+    exchange: Exchange = request.scope["state"]["exchange"]
+    return exchange
 
 
 def _request_id(headers: Mapping[str, str]) -> str:

@@ -43,7 +43,7 @@ class CarefulProtocol(HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
-            self.cycle.transport = cast(asyncio.Transport, _WithHead(self.transport, self.loop))
+            self.cycle.transport = cast(asyncio.Transport, HeadWithBody(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, which has a limit of its own."""
@@ -63,7 +63,7 @@ class CarefulProtocol(HttpToolsProtocol):
         cut_off(self.transport, answer, client=self.client)
 
 
-class _WithHead:
+class HeadWithBody:
     """Where an answer is written: its head is kept for its body, if that follows at once.
 
     uvicorn writes them one by one. Each write is a system call, and the first of them would wake the client for half
@@ -79,6 +79,7 @@ class _WithHead:
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
+        """Write, in order; what is first waits for what else comes in the same turn of the event loop."""
         if self._head is None:
             self._head = data
             self._loop.call_soon(self._write_head)
@@ -89,6 +90,7 @@ class _WithHead:
             self._transport.write(data)
 
     def close(self) -> None:
+        """Write what has waited, and hang up."""
         self._write_head()
         self._transport.close()
 

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -13,6 +13,9 @@ import tenacity
 from shared.errors import TaskmillError
 
 log = structlog.get_logger(__name__)
+
+#: More objects than those that were freed again, at which the garbage collector looks at the new ones.
+_NEW_OBJECTS: Final = 10_000
 
 
 class NeighbourMissingError(TaskmillError):
@@ -89,10 +92,12 @@ def settle_heap() -> None:
     """Take what was loaded so far out of the garbage collector's sight; call it once everything has started.
 
     Modules and classes are most of the heap and never become garbage. A full collection that walks them stops
-    everything for tens of milliseconds.
+    everything for tens of milliseconds. What is under way at one time is more than Python expects: at every 700th
+    object it would look for garbage among what is still needed.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)
 
 
 def address_of(url: str) -> str:

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.accepting.catalogue import KnownType
 from shared.accepting.envelope import TaskSubmission
@@ -15,8 +14,7 @@ from shared.ids import new_task_id
 from shared.jsontext import dumps
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
+class RequestFacts(NamedTuple):
     """What a task keeps of the request that brought it.
 
     Attributes:

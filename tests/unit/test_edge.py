@@ -1,5 +1,6 @@
 """What happens around every route, without any server behind it."""
 
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -102,6 +103,26 @@ async def test_a_client_that_is_gone_is_no_bug(edge: Edge) -> None:
     assert [(line["event"], line.get("status")) for line in logged if line["log_level"] == "info"] == [
         ("request_answered", 499)
     ]
+
+
+async def test_a_request_leaves_nothing_to_the_garbage_collector(edge: Edge) -> None:
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async def send(_: Any) -> None:
+        pass
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            await edge(
+                {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}, receive, send
+            )
+
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("path, limit", [("/", 10), ("/large", 20)])

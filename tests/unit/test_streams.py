@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from uuid import UUID
 
@@ -156,3 +156,38 @@ async def test_a_reader_that_breaks_goes_on_where_it_was(monkeypatch: pytest.Mon
     await streams.close()
 
     assert [log["event"] for log in logs] == ["following_broke"]
+
+
+class Unreadable(Batch):
+    """Breaks when it is looked at."""
+
+    def __init__(self, end: str) -> None:
+        super().__init__(end, list)
+
+    def __iter__(self) -> Iterator[Event]:
+        raise AssertionError("nobody listens")
+
+
+class Scripted(MemoryEvents):
+    """Gives one batch that nobody may look at, and then what is published."""
+
+    async def follow(self, after: str | None = None) -> AsyncIterator[Batch]:
+        yield Unreadable("7-7-7")
+        async for batch in super().follow():
+            yield batch
+
+
+async def test_what_nobody_listens_to_is_not_read_but_was_there(task_id: UUID) -> None:
+    events = Scripted()
+    streams = Streams(events)
+    streams.start()
+    await asyncio.sleep(SHORT_S)
+
+    place = await streams.place()
+    async with streams.watch(task_id) as watch:
+        await events.publish([event(task_id)])
+        noticed = await watch.changed(LONG_S)
+    await streams.close()
+
+    assert str(place) == "7-7-7"
+    assert noticed
