@@ -1,5 +1,7 @@
 """Checks of a schedule against what workers run, and a run that a person asks for."""
 
+from collections import Counter
+
 from api_service.services import Services
 from api_service.submission import Submitter
 from shared.accepting.catalogue import compile_type
@@ -45,7 +47,7 @@ async def run_now(services: Services, name: str, facts: RequestFacts) -> Accepte
         if not answer.duplicate:
             _require_no_overlap(held, schedule)
     services.publisher.offer(born.rings)
-    await services.news.count_submitted([ring.queue for ring in born.rings])
+    await services.news.count_submitted(Counter(ring.queue for ring in born.rings))
     return answer
 
 

@@ -114,6 +114,10 @@ class Submitter:
         """
         await self._catalogue.read()
 
+    async def counted(self) -> None:
+        """Return when what was accepted until now is counted, or Redis is away."""
+        await self._counter.flush()
+
     async def close(self) -> None:
         """Wait until everything that was submitted is stored and counted."""
         await self._batcher.close()

@@ -1,8 +1,7 @@
 """Tells the world what has moved: status documents into the cache, events into the stream."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -130,9 +129,9 @@ class News:
         if len(self._untold.events) > _MAX_UNTOLD:
             await self.flushed()
 
-    async def count_submitted(self, queues: Sequence[str]) -> None:
-        """Count new tasks for the rates."""
-        counts = [Count(queue, "submitted", number) for queue, number in Counter(queues).items()]
+    async def count_submitted(self, numbers: Mapping[str, int]) -> None:
+        """Count new tasks, given by queue, for the rates."""
+        counts = [Count(queue, "submitted", number) for queue, number in numbers.items()]
         await self._survive(lambda: self._cache.put([], counts))
 
     async def ping(self) -> None:

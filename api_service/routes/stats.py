@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import structlog
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, BeforeValidator, Field
 
-from api_service.dependencies import ServicesDep
+from api_service.dependencies import ServicesDep, api_of
 from api_service.paging import Page
 from shared.cache.base import KEPT_MINUTES, Minute
 from shared.domain.durations import percentile
@@ -48,11 +48,12 @@ class StatsView(Page[MinuteView]):
 
 
 @router.get("/stats")
-async def stats(services: ServicesDep, minutes: Minutes = _DEFAULT_MINUTES) -> StatsView:
+async def stats(request: Request, services: ServicesDep, minutes: Minutes = _DEFAULT_MINUTES) -> StatsView:
     """Tasks submitted and done, and how long they waited and ran, by minute and queue.
 
     The figures are for charts: Redis holds them, and may forget.
     """
+    await api_of(request).submitter.counted()
     try:
         counted = await services.cache.minutes(minutes)
     except CacheUnavailableError as error:

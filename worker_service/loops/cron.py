@@ -1,5 +1,6 @@
 """Submits the tasks of schedules at their ticks."""
 
+from collections import Counter
 from typing import Final
 
 import structlog
@@ -48,7 +49,7 @@ class Cron(PeriodicLoop):
             born = await held.settle(settlements)
         # Only now: before the commit nobody must hear of it.
         self._publisher.offer(born.rings)
-        await self._news.count_submitted([ring.queue for ring in born.rings])
+        await self._news.count_submitted(Counter(ring.queue for ring in born.rings))
         _tell(settlements)
         return len(settlements)
 
