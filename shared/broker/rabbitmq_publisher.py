@@ -103,8 +103,10 @@ class ConfirmingPublisher:
         channel = await self._prepare(connection, batch.queues(indexes))
         writes = [indexes[at : at + _PER_WRITE] for at in range(0, len(indexes), _PER_WRITE)]
         waiting = iter(writes)
-        senders = (_send_next(channel, batch, waiting) for _ in writes[:_WRITES_IN_FLIGHT])
-        await asyncio.gather(*senders)
+        if len(writes) == 1:  # the usual case of a quiet system needs no task of its own
+            await _send_next(channel, batch, waiting)
+        else:
+            await asyncio.gather(*(_send_next(channel, batch, waiting) for _ in writes[:_WRITES_IN_FLIGHT]))
         if batch.fault is not None:
             raise BrokerUnavailableError(reason_of(batch.fault)) from batch.fault
 
