@@ -46,6 +46,15 @@ class SchemaMissingError(TaskmillError):
         )
 
 
+class PartitionsBusyError(TaskmillError):
+    """The partitions of the tasks can't be changed just now; the next round tries again."""
+
+    code = "partitions_busy"
+
+    def __init__(self) -> None:
+        super().__init__("the partitions can't be changed: another worker does it, or a statement takes long")
+
+
 class BrokerUnavailableError(TaskmillError):
     """The broker can't be reached or broke off; what was to be published stays in the outbox."""
 

@@ -33,7 +33,7 @@ class Base(DeclarativeBase):
 
 
 class TaskRow(Base):
-    """One task, from its acceptance until retention takes it.
+    """One task, from its acceptance until retention takes it. Partitioned; see `shared.domain.partition`.
 
     JSON is kept as text: it is never searched, and text keeps what jsonb would refuse or change (NUL escapes,
     long numbers, the order of keys).
@@ -51,9 +51,7 @@ class TaskRow(Base):
         Index("tasks_running_idx", "worker", postgresql_where=text("status = 'running'")),
         Index("tasks_queued_idx", "queue", "id", postgresql_where=text("status = 'queued'")),
         Index("tasks_failed_idx", "queue", "id", postgresql_where=text("status = 'failed'")),
-        # Rows are rewritten a few times each and soon rest for ever: room for those rewrites, and a vacuum
-        # that comes by count rather than by share of a table that only grows.
-        {"postgresql_with": {"fillfactor": "85", "autovacuum_vacuum_scale_factor": "0.02"}},
+        {"postgresql_partition_by": "RANGE (id)"},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -89,16 +87,36 @@ class TaskRow(Base):
     version: Mapped[int] = mapped_column(comment="grows with every change; caches keep the highest")
 
 
+class RetiredPartitionRow(Base):
+    """A former partition of `tasks`: its tasks are forgotten, it and what belonged to them is still to be deleted."""
+
+    __tablename__ = "retired_partitions"
+
+    name: Mapped[str] = mapped_column(primary_key=True, comment="of the table that was the partition")
+    first_id: Mapped[UUID]
+    end_id: Mapped[UUID] = mapped_column(comment="the first id behind it")
+    ended_before: Mapped[datetime] = mapped_column(comment="what ended later is not forgotten")
+
+
 class OutboxRow(Base):
     """A doorbell that still has to ring. Deleted once the broker has confirmed it.
 
-    `due_at` is when the relay takes it: a moment ahead where somebody publishes it directly.
+    `due_at` is when the relay takes it: a moment ahead where somebody publishes it directly. Thousands of rows come
+    and go in a second, so vacuum comes by count, doesn't pause, and leaves the file at the size that it will need
+    again (making it shorter takes a lock that nobody gets past).
     """
 
     __tablename__ = "outbox"
     __table_args__ = (
         Index("outbox_due_idx", "due_at"),
-        {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "5000"}},
+        {
+            "postgresql_with": {
+                "autovacuum_vacuum_scale_factor": "0",
+                "autovacuum_vacuum_threshold": "5000",
+                "autovacuum_vacuum_cost_delay": "0",
+                "vacuum_truncate": "off",
+            }
+        },
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

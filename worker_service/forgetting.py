@@ -1,17 +1,18 @@
 """Forgetting what is old: the statements that the retention loop and `maintenance.cleanup` share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
 from shared.artifacts import ArtifactStore
 from shared.errors import ArtifactsUnavailableError
+from shared.store.retiring import Cleared
 from shared.store.store import Store
 
 log = structlog.get_logger(__name__)
 
-#: What one round takes of each kind at most, so that no lock is long.
+#: What one round takes of each kind at most, so that no lock is long. Tasks may go by whole partitions besides.
 LIMIT: Final = 1_000
 #: Seconds after its last heartbeat that a lost worker is still shown.
 _LOST_WORKERS_S: Final = 3600.0
@@ -31,11 +32,7 @@ class Forgotten:
     schedule_runs: int
     audit_entries: int
     lost_workers: int
-
-    @property
-    def may_be_more(self) -> bool:
-        """Whether a kind was taken up to the limit."""
-        return LIMIT in (self.tasks, self.uploads, self.schedule_runs, self.audit_entries)
+    may_be_more: bool
 
 
 async def forget_old(store: Store, artifacts: ArtifactStore, *, days: float) -> Forgotten:
@@ -44,18 +41,34 @@ async def forget_old(store: Store, artifacts: ArtifactStore, *, days: float) -> 
     Of each schedule the last runs are kept whatever their age. The audit trail is kept for 90 days, or for as long
     as the rest where that is longer: what it speaks of is still there. Lost workers go after an hour.
     """
-    tasks = await store.tasks.forget(older_than_days=days, limit=LIMIT)
-    await _delete(artifacts, tasks.artifact_keys)
+    whole = await _forget_whole(store, artifacts, days=days)
+    single = await store.tasks.forget(older_than_days=days, limit=LIMIT)
+    await _delete(artifacts, single.artifact_keys)
     uploads = await store.artifacts.forget_uploads(older_than_days=days, limit=LIMIT)
     await _delete(artifacts, [upload.key for upload in uploads])
+    runs = await store.schedule_runs.forget(older_than_days=days, keep=_KEPT_RUNS, limit=LIMIT)
+    audit = await store.audit.forget(older_than_days=max(_AUDIT_DAYS, days), limit=LIMIT)
     return Forgotten(
-        tasks=tasks.tasks,
+        tasks=whole.tasks + single.tasks,
         uploads=len(uploads),
         unreadable_messages=await store.dead_letters.forget_unreadable(older_than_days=days),
-        schedule_runs=await store.schedule_runs.forget(older_than_days=days, keep=_KEPT_RUNS, limit=LIMIT),
-        audit_entries=await store.audit.forget(older_than_days=max(_AUDIT_DAYS, days), limit=LIMIT),
+        schedule_runs=runs,
+        audit_entries=audit,
         lost_workers=await store.workers.forget_lost(older_than_s=_LOST_WORKERS_S),
+        may_be_more=whole.may_be_more or LIMIT in (single.tasks, len(uploads), runs, audit),
     )
+
+
+async def _forget_whole(store: Store, artifacts: ArtifactStore, *, days: float) -> Cleared:
+    retired = await store.retiring.retire(older_than_days=days)
+    if retired is not None:
+        log.info("partition_retired", partition=retired.name)
+    cleared = await store.retiring.clear()
+    if cleared is None:
+        return Cleared(0, [], may_be_more=False)
+    await _delete(artifacts, cleared.artifact_keys)
+    # The next oldest may be old enough as well.
+    return replace(cleared, may_be_more=cleared.may_be_more or retired is not None)
 
 
 async def _delete(artifacts: ArtifactStore, keys: list[str]) -> None:

@@ -35,6 +35,7 @@ from worker_service.loops.cron import Cron
 from worker_service.loops.expire import Expire
 from worker_service.loops.logs import TellLogs
 from worker_service.loops.measure import Measure
+from worker_service.loops.partitions import Partitions
 from worker_service.loops.progress import ReportProgress
 from worker_service.loops.reconcile import Reconcile
 from worker_service.loops.relay import Relay
@@ -326,6 +327,7 @@ class Supervisor:
                 older_than_s=options.reconcile_after_s,
                 interval_s=min(5.0, options.reconcile_after_s),
             ),
+            Partitions(store.partitions, retention_days=options.retention_days),
             Retention(store, self._artifacts, days=options.retention_days),
             Measure(publisher.pace),
             ReportProgress(store.lifecycle, self._executor, news, self.worker_id),

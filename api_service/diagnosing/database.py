@@ -1,6 +1,7 @@
 """What the facts about PostgreSQL mean."""
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Final
 
 from api_service.diagnosing.finding import Finding, Level, either, skew
@@ -13,6 +14,8 @@ _OUTBOX_WARN_S: Final = 15.0
 _OUTBOX_BAD_S: Final = 120.0
 _TRANSACTION_WARN_S: Final = 600.0
 _FULL_OF_CONNECTIONS: Final = 0.9
+#: Workers keep it above three.
+_AHEAD_WARN_DAYS: Final = 1.0
 _MUCH_BLOAT: Final = 100_000
 #: Transaction numbers run out at 2,147 million; autovacuum steps in at 200 million.
 _OLD_TRANSACTIONS_WARN: Final = 500_000_000
@@ -38,6 +41,8 @@ def about_database(facts: DatabaseFacts, *, clock: float) -> Iterator[Finding]:
     yield from _durability(facts.settings)
     yield skew("postgresql clock", facts.now.timestamp() - clock)
     yield from _vacuum(facts)
+    if facts.partitions:
+        yield _partitions(facts)
     minutes = facts.longest_transaction_s / 60
     yield either(
         "postgresql transactions",
@@ -86,6 +91,19 @@ def _schema(revision: str | None) -> Finding:
     is_enough = revision is not None and revision >= SCHEMA_REVISION
     text = f"at {revision}, {SCHEMA_REVISION} is needed"
     return either("schema", is_enough, text, "bad", "run: taskmill migrate")
+
+
+def _partitions(facts: DatabaseFacts) -> Finding:
+    begin = facts.partitions[-1].begin
+    ahead = 0.0 if begin is None else (begin - facts.now) / timedelta(days=1)
+    return either(
+        "postgresql partitions",
+        ahead > _AHEAD_WARN_DAYS,
+        f"{len(facts.partitions)}, and the last begins in {ahead:.1f} days",
+        "warn",
+        "look for partition_postponed in the logs of the workers, which make them: a long statement is in their way;"
+        " tasks are accepted all the same, but a partition that lasts too long makes it slower to forget them",
+    )
 
 
 def _durability(settings: Mapping[str, str]) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """Runs the migrations on the database that DATABASE_URL (or the caller's connection URL) names."""
 
 import asyncio
+import re
 import sys
 
 import asyncpg
@@ -18,8 +19,13 @@ from shared.store.database import Database, driver_url
 _LOCK = 0x7461736B6D696C6C
 
 
+def _is_described(name: str | None, kind: str, _parents: object) -> bool:
+    """Whether the models speak of it: partitions come and go."""
+    return not (kind == "table" and name is not None and re.fullmatch(r"tasks_(\d{8}|leftover)", name))
+
+
 def _migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=Base.metadata)
+    context.configure(connection=connection, target_metadata=Base.metadata, include_name=_is_described)
     with context.begin_transaction():
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         context.run_migrations()

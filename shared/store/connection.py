@@ -58,5 +58,5 @@ class Connection:
         return int(done.rsplit(" ", 1)[1])
 
     async def control(self, command: str, *, timeout_s: float | None = None) -> None:
-        """Run a command that is no statement on tables: BEGIN, COMMIT, ROLLBACK."""
+        """Run a command that has neither parameters nor rows: BEGIN, COMMIT, ALTER TABLE."""
         await self._connection.execute(command, timeout=timeout_s)

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from shared.ids import first_id_at
+from shared.ids import CLOCK_SKEW, first_id_at
 from shared.store.database import Database
 from shared.store.statement import text
-from shared.store.tasks import CLOCK_SKEW
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 R = TypeVar("R")
 
 #: The newest migration; the services refuse to start on another schema.
-SCHEMA_REVISION: Final = "0002"
+SCHEMA_REVISION: Final = "0003"
 
 # Classes of SQLSTATE that pass by themselves: connection faults, rollbacks (deadlock, serialization), lack of
 # resources, intervention of an operator (shutdown, crash), system errors. Source: PostgreSQL manual, appendix A.

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from shared.domain.partition import Partition
 from shared.store.database import Database
+from shared.store.partitions import partitions_of
 from shared.store.statement import text
 
 #: Rows that a count looks at; beyond it the exact number does not matter.
@@ -39,6 +41,7 @@ class DatabaseFacts:
         bloat: Of our larger tables, the one with most dead rows first.
         outbox: Doorbells that are due and not rung, at most MAX_COUNTED.
         outbox_oldest_s: How long the first of them has been due, in seconds.
+        partitions: Those of the tasks, in order; none where the schema is older than they are.
         homeless: Queued tasks, by type, whose type no live worker knows; at most MAX_COUNTED are looked at.
     """
 
@@ -57,6 +60,7 @@ class DatabaseFacts:
     bloat: list[Bloat]
     outbox: int
     outbox_oldest_s: float
+    partitions: list[Partition]
     homeless: Mapping[str, int]
 
 
@@ -78,6 +82,7 @@ class Diagnostics:
             settings = {row.name: row.setting for row in await connection.execute(_SETTINGS)}
             bloat = [Bloat(table=row.table, live=row.live, dead=row.dead) for row in await connection.execute(_BLOAT)]
             server = await connection.one(_SERVER)
+            partitions = await partitions_of(connection) if known else []
             outbox = await connection.one(_OUTBOX, {"limit": MAX_COUNTED}) if known else None
             homeless = (
                 {row.type: row.tasks for row in await connection.execute(_HOMELESS, {"limit": MAX_COUNTED})}
@@ -101,6 +106,7 @@ class Diagnostics:
             bloat=bloat,
             outbox=outbox.number if outbox else 0,
             outbox_oldest_s=outbox.oldest_s if outbox else 0.0,
+            partitions=partitions,
             homeless=homeless,
         )
 

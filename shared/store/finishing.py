@@ -11,12 +11,14 @@ from shared.domain.status import FINAL, FINISH, TaskStatus
 from shared.domain.task import TaskRecord, failure_json
 from shared.store.connection import Connection, Row
 from shared.store.rows import (
+    AMONG,
     BURY,
     CALL_BACK,
     COLUMNS,
     PUBLISHED_DIRECTLY,
     RELEASE_KEYS,
     Moved,
+    among,
     ring_due_and_called,
     rings_of,
     select_moved_and_called,
@@ -64,7 +66,7 @@ async def finish(connection: Connection, endings: Sequence[Ending], *, worker: s
 
 
 async def _finished_earlier(connection: Connection, missing: Sequence[Ending], worker: str) -> list[TaskRecord]:
-    rows = await connection.execute(_SELECT_MANY, {"ids": [ending.task.id for ending in missing]})
+    rows = await connection.execute(_SELECT_MANY, among([ending.task.id for ending in missing]))
     expected = {ending.task.id: ending for ending in missing}
     return [
         task
@@ -85,7 +87,7 @@ def _finish_parameters(endings: Sequence[Ending], worker: str) -> dict[str, obje
     endings = sorted(endings, key=lambda ending: ending.task.id)  # one order of locks for all statements
     outcomes = [ending.outcome for ending in endings]
     return {
-        "ids": [ending.task.id for ending in endings],
+        **among([ending.task.id for ending in endings]),
         "attempts": [ending.task.attempt for ending in endings],
         "statuses": [outcome.status.value for outcome in outcomes],
         "results": [outcome.result for outcome in outcomes],
@@ -153,7 +155,7 @@ _TARGET: Final = (
     "CASE WHEN t.cancel_requested AND e.status IN ('retrying', 'queued') THEN 'cancelled' ELSE e.status END"
 )
 
-_SELECT_MANY: Final = text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
+_SELECT_MANY: Final = text(f"SELECT {COLUMNS} FROM tasks t WHERE {AMONG}")
 
 # A task has the files of the last attempt that ended; the sweep finds those of earlier ones.
 _REPLACE_ARTIFACTS: Final = """
@@ -190,7 +192,7 @@ _FINISH: Final = text(f"""
             finished_at = CASE WHEN {_TARGET} IN ({sql_list(FINAL)}) THEN now() END,
             version = t.version + 1
         FROM ending e
-        WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.id = e.id AND t.status = ANY(CAST(:sources AS text[]))
+        WHERE {AMONG} AND t.id = e.id AND t.status = ANY(CAST(:sources AS text[]))
           AND t.attempt = e.attempt AND t.worker = :worker
         RETURNING t.id, e.attempt AS ended, t.type, t.queue, t.priority, t.error, t.unique_key, t.request_id,
                   t.callback_url,

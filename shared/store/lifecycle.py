@@ -15,6 +15,7 @@ from shared.store.database import Database
 from shared.store.finishing import Ending, Finished, finish
 from shared.store.renewing import BulkReplay, renew, why_not
 from shared.store.rows import (
+    AMONG,
     BURY,
     CALL_BACK,
     COLUMNS,
@@ -23,6 +24,8 @@ from shared.store.rows import (
     SELECT_MOVED,
     SELECT_MOVED_AND_CALLED,
     Moved,
+    among,
+    chosen,
     moved_from,
     ring_due,
     ring_due_and_called,
@@ -65,7 +68,7 @@ class Lifecycle:
             rows = await connection.execute(
                 _CLAIM,
                 {
-                    "ids": [entry.task_id for entry in due],
+                    **among([entry.task_id for entry in due]),
                     "attempts": [entry.attempt for entry in due],
                     "worker": worker,
                     "types": list(types),
@@ -88,7 +91,7 @@ class Lifecycle:
             rows = await connection.execute(
                 _PROGRESS,
                 {
-                    "ids": [report.task_id for report in reports],
+                    **among([report.task_id for report in reports]),
                     "attempts": [report.attempt for report in reports],
                     "progress": [report.progress for report in reports],
                     "status": TaskStatus.RUNNING,
@@ -164,7 +167,7 @@ _CLAIM: Final = text(f"""
     SET status = 'running', attempt = d.attempt, worker = :worker, started_at = now(), progress = NULL,
         version = t.version + 1
     FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
-    WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.id = d.id AND (
+    WHERE {AMONG} AND t.id = d.id AND (
         t.status IN ({sql_list(CLAIM.sources)}) AND t.attempt = d.attempt - 1
             AND t.type = ANY(CAST(:types AS text[])) AND (t.expires_at IS NULL OR t.expires_at > now())
             AND t.queue <> ALL (ARRAY(SELECT q.name FROM queues q WHERE q.paused))
@@ -176,14 +179,15 @@ _PROGRESS: Final = text(f"""
     UPDATE tasks t SET progress = p.progress, version = t.version + 1
     FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:progress AS text[]))
         AS p(id, attempt, progress)
-    WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.id = p.id AND t.status = CAST(:status AS text)
+    WHERE {AMONG} AND t.id = p.id AND t.status = CAST(:status AS text)
       AND t.attempt = p.attempt AND t.worker = :worker
     RETURNING {COLUMNS}""")
 
-_RELEASE: Final = text(f"""
-    WITH due AS (
+_DUE: Final = chosen(f"""
         SELECT id FROM tasks WHERE status IN ({sql_list(RELEASE.sources)}) AND run_at <= now()
-        ORDER BY run_at LIMIT :limit FOR UPDATE SKIP LOCKED
+        ORDER BY run_at LIMIT :limit FOR UPDATE SKIP LOCKED""")
+_RELEASE: Final = text(f"""
+    WITH due AS ({_DUE}
     ), moved AS (
         UPDATE tasks t SET status = 'queued', queued_at = now(), version = t.version + 1
         FROM due WHERE t.id = due.id AND t.status IN ({sql_list(RELEASE.sources)})
@@ -191,11 +195,12 @@ _RELEASE: Final = text(f"""
     ), rung AS ({ring_due(due_in=PUBLISHED_DIRECTLY)})
     {SELECT_MOVED}""")
 
-_EXPIRE: Final = text(f"""
-    WITH late AS (
+_LATE: Final = chosen(f"""
         SELECT id FROM tasks
         WHERE status IN ({sql_list(EXPIRE.sources)}) AND expires_at IS NOT NULL AND expires_at <= now()
-        ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+        ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED""")
+_EXPIRE: Final = text(f"""
+    WITH late AS ({_LATE}
     ), moved AS (
         UPDATE tasks t SET status = 'expired', finished_at = now(), version = t.version + 1
         FROM late WHERE t.id = late.id AND t.status IN ({sql_list(EXPIRE.sources)})
@@ -203,9 +208,7 @@ _EXPIRE: Final = text(f"""
     ), keys AS ({RELEASE_KEYS}), called AS ({CALL_BACK}), rung AS ({ring_due_and_called(due_in=PUBLISHED_DIRECTLY)})
     {SELECT_MOVED_AND_CALLED}""")
 
-# A worker that goes on after all is refused by the fence: the row is no longer running, or no longer its own.
-_RESCUE: Final = text(f"""
-    WITH lost AS (
+_LOST: Final = chosen(f"""
         SELECT t.id FROM tasks t
         WHERE t.status IN ({sql_list(RESCUE.sources)}) AND (
             CAST(:rescuer AS text) IS NULL
@@ -216,7 +219,10 @@ _RESCUE: Final = text(f"""
                 SELECT FROM workers me WHERE me.id = :rescuer
                   AND me.heartbeat_at > now() - make_interval(secs => me.stale_after_s / 2)
                   AND me.steady_since <= now() - make_interval(secs => me.stale_after_s)))
-        ORDER BY t.id LIMIT :limit FOR UPDATE OF t SKIP LOCKED
+        ORDER BY t.id LIMIT :limit FOR UPDATE OF t SKIP LOCKED""")
+# A worker that goes on after all is refused by the fence: the row is no longer running, or no longer its own.
+_RESCUE: Final = text(f"""
+    WITH lost AS ({_LOST}
     ), moved AS (
         UPDATE tasks t
         SET status = CASE WHEN t.cancel_requested THEN 'cancelled'

@@ -11,6 +11,7 @@ from shared.domain.ring import Ring
 from shared.domain.status import TaskStatus
 from shared.store.connection import Connection
 from shared.store.database import Database
+from shared.store.rows import AMONG, among
 from shared.store.statement import text
 
 
@@ -80,7 +81,7 @@ class Outbox:
             return await connection.change(
                 _POSTPONE,
                 {
-                    "ids": [entry.task_id for entry in due],
+                    **among([entry.task_id for entry in due]),
                     "attempts": [entry.attempt for entry in due],
                     "types": list(types),
                     "status": TaskStatus.QUEUED,
@@ -97,7 +98,7 @@ class Outbox:
             return await connection.change(
                 _RING_QUEUED,
                 {
-                    "ids": [entry.task_id for entry in due],
+                    **among([entry.task_id for entry in due]),
                     "attempts": [entry.attempt for entry in due],
                     "status": TaskStatus.QUEUED,
                 },
@@ -139,18 +140,18 @@ _RING_ALL: Final = text("""
     SELECT id, attempt + 1, queue, priority, type, now() + interval '5 seconds' FROM due
     RETURNING id, task_id, attempt, queue, priority, type""")
 
-_POSTPONE: Final = text("""
+_POSTPONE: Final = text(f"""
     INSERT INTO outbox (task_id, attempt, queue, priority, type, due_at)
     SELECT t.id, d.attempt, t.queue, t.priority, t.type,
            now() + least(interval '30 seconds', greatest(interval '2 seconds', (now() - t.queued_at) / 4))
     FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
     JOIN tasks t ON t.id = d.id
-    WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.status = CAST(:status AS text)
+    WHERE {AMONG} AND t.status = CAST(:status AS text)
       AND t.attempt = d.attempt - 1 AND t.type <> ALL(CAST(:types AS text[]))""")
 
-_RING_QUEUED: Final = text("""
+_RING_QUEUED: Final = text(f"""
     INSERT INTO outbox (task_id, attempt, queue, priority, type, due_at)
     SELECT t.id, d.attempt, t.queue, t.priority, t.type, now()
     FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS d(id, attempt)
     JOIN tasks t ON t.id = d.id
-    WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.status = CAST(:status AS text) AND t.attempt = d.attempt - 1""")
+    WHERE {AMONG} AND t.status = CAST(:status AS text) AND t.attempt = d.attempt - 1""")

@@ -13,6 +13,7 @@ from shared.store.rows import (
     RELEASE_KEYS,
     SELECT_MOVED_AND_CALLED,
     Moved,
+    chosen,
     moved_from,
     ring_due_and_called,
 )
@@ -79,12 +80,13 @@ class Purges:
 def _cancel_those(status: str, behind: str, order: str) -> str:
     # Held rows are waited for, not skipped: who holds one may be about to release it, and it would stay. All wait
     # in the order of their keys. A claim that was first has changed the status, and its row is passed over.
-    return f"""
-    WITH waiting AS (
+    waiting = chosen(f"""
         SELECT t.id FROM tasks t
         WHERE t.status IN ({status}) AND t.queue = :queue AND t.created_at <= :asked_at
           AND (CAST(:id AS uuid) IS NULL OR {behind})
-        ORDER BY {order} LIMIT :limit FOR UPDATE
+        ORDER BY {order} LIMIT :limit FOR UPDATE""")
+    return f"""
+    WITH waiting AS ({waiting}
     ), moved AS (
         UPDATE tasks t
         SET status = 'cancelled', cancel_requested = true, finished_at = now(), version = t.version + 1

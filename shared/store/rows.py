@@ -16,6 +16,8 @@ from shared.store.statement import sql_list
 #: The columns of `tasks`, for `RETURNING` and `SELECT` on the alias `t`.
 COLUMNS: Final = ", ".join(f"t.{name}" for name in TASK_COLUMNS)
 
+_NO_ID: Final = UUID(int=0)
+
 #: Whoever moves a task to queued publishes it at once; the relay comes only for what is left after this.
 PUBLISHED_DIRECTLY: Final = "interval '5 seconds'"
 
@@ -32,6 +34,27 @@ BURY: Final = """
     FROM moved m WHERE m.status = 'failed'
     ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, error = excluded.error, died_at = excluded.died_at
     RETURNING 1"""
+
+#: Of a row `t` of tasks: it is one of `among`. The span is for PostgreSQL, which opens the partitions of it alone.
+AMONG: Final = "t.id = ANY(CAST(:ids AS uuid[])) AND t.id BETWEEN :first_id AND :last_id"
+
+
+def chosen(select: str) -> str:
+    """CTE part: the ids of the tasks that `select` finds and locks.
+
+    As an array, because PostgreSQL takes it to be short. It may take what a LIMIT with a parameter lets through to be
+    a tenth of all tasks, and then reads every partition to find them again by their ids.
+    """
+    return f"SELECT unnest(ARRAY({select})) AS id"
+
+
+#: Of a row `t` of tasks: it ended before `:ended_before`, and no repeat will be answered with it.
+MAY_BE_FORGOTTEN: Final = f"""
+    t.status IN ({sql_list(FINAL)}) AND t.finished_at < :ended_before
+    AND NOT EXISTS (
+        SELECT FROM task_keys k
+        WHERE t.unique_key IS NOT NULL AND k.kind = 'unique' AND k.key = t.unique_key AND k.task_id = t.id
+          AND (k.open OR k.keep_until > now()))"""
 
 # PostgreSQL makes these ids itself only from version 18 on. A random one (version 4) becomes one of version 7: its
 # first six bytes give way to the time in milliseconds, and two bits turn the 4 into a 7.
@@ -101,6 +124,15 @@ def select_moved_and_called(columns: str) -> str:
 
 #: That with all columns; read it with `moved_from`.
 SELECT_MOVED_AND_CALLED: Final = select_moved_and_called(COLUMNS)
+
+
+def among(task_ids: Sequence[UUID]) -> dict[str, object]:
+    """Parameters that name tasks, for a statement with `AMONG`."""
+    return {
+        "ids": list(task_ids),
+        "first_id": min(task_ids, default=_NO_ID),
+        "last_id": max(task_ids, default=_NO_ID),
+    }
 
 
 def task_from(row: Row | Sequence[Any]) -> TaskRecord:

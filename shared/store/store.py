@@ -11,8 +11,10 @@ from shared.store.facts import FactFinder
 from shared.store.lifecycle import Lifecycle
 from shared.store.marks import Marks
 from shared.store.outbox import Outbox
+from shared.store.partitions import Partitions
 from shared.store.purges import Purges
 from shared.store.queues import Queues
+from shared.store.retiring import Retiring
 from shared.store.schedule_runs import ScheduleRuns
 from shared.store.schedules import Schedules
 from shared.store.submissions import Submissions
@@ -29,6 +31,8 @@ class Store:
         self.submissions = Submissions(database)
         self.lifecycle = Lifecycle(database)
         self.tasks = Tasks(database)
+        self.partitions = Partitions(database)
+        self.retiring = Retiring(database)
         self.facts = FactFinder(database)
         self.outbox = Outbox(database)
         self.task_types = TaskTypes(database)

@@ -12,6 +12,7 @@ from shared.domain.task import Accepted, NewTask
 from shared.errors import IdempotencyConflictError
 from shared.store.connection import Connection
 from shared.store.database import Database
+from shared.store.rows import AMONG, among
 from shared.store.statement import text
 
 #: Seconds that an Idempotency-Key is remembered.
@@ -211,7 +212,7 @@ def _duplicate(
 
 
 async def _existing(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, Accepted]:
-    rows = await connection.execute(_EXISTING, {"ids": list(ids)})
+    rows = await connection.execute(_EXISTING, among(list(ids)))
     return {row.id: Accepted(row.id, row.status, row.type, row.queue, row.created_at) for row in rows}
 
 
@@ -311,5 +312,4 @@ _GIVE_BACK_KEYS: Final = text("""
     DELETE FROM task_keys k USING unnest(CAST(:keys AS bytea[]), CAST(:ids AS uuid[])) AS g(key, id)
     WHERE k.kind = 'idempotency' AND k.key = g.key AND k.task_id = g.id""")
 
-_EXISTING: Final = text("""
-    SELECT id, status, type, queue, created_at FROM tasks WHERE id = ANY(CAST(:ids AS uuid[]))""")
+_EXISTING: Final = text(f"SELECT t.id, t.status, t.type, t.queue, t.created_at FROM tasks t WHERE {AMONG}")

@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from shared.domain.artifact import artifact_key
-from shared.domain.status import FINAL
+from shared.domain.partition import cleared_singly_before, days_ago
 from shared.domain.task import TaskRecord
 from shared.errors import TaskNotFoundError
-from shared.ids import first_id_at
+from shared.ids import CLOCK_SKEW, first_id_at
 from shared.store.database import Database
-from shared.store.rows import COLUMNS, task_from
-from shared.store.statement import sql_list, text
-
-#: Ids carry the clock of the API that made them, `created_at` that of PostgreSQL: they may differ by this much.
-CLOCK_SKEW: Final = timedelta(minutes=5)
+from shared.store.partitions import partitions_of
+from shared.store.rows import AMONG, COLUMNS, MAY_BE_FORGOTTEN, among, chosen, task_from
+from shared.store.statement import text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +58,12 @@ class Tasks:
     async def versions(self, task_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """The versions of those tasks that exist."""
         async with self._database.by_key() as connection:
-            return dict(tuple(row) for row in await connection.execute(_VERSIONS, {"ids": list(task_ids)}))
+            return dict(tuple(row) for row in await connection.execute(_VERSIONS, among(task_ids)))
 
     async def many(self, task_ids: Sequence[UUID]) -> list[TaskRecord]:
         """Those tasks that exist, in any order."""
         async with self._database.by_key() as connection:
-            return [task_from(row) for row in await connection.execute(_MANY, {"ids": list(task_ids)})]
+            return [task_from(row) for row in await connection.execute(_MANY, among(task_ids))]
 
     async def page(self, wanted: TaskFilter, *, limit: int, before: UUID | None = None) -> list[TaskRecord]:
         """At most `limit` tasks, newest first, made before the task `before`."""
@@ -102,15 +100,19 @@ class Tasks:
     async def forget(self, *, older_than_days: float, limit: int) -> Forgotten:
         """Delete at most `limit` final tasks that ended so long ago, and what belongs to them.
 
-        A task whose unique key is still kept stays, since a repeat is answered with it.
+        A task whose unique key is still kept stays, since a repeat is answered with it. So do those that will go
+        with their partition.
 
         Their files are to be deleted once this is committed; what is missed then, the sweep finds.
         """
         async with self._database.transaction() as connection:
             now = await connection.scalar(text("SELECT now()"))
-            horizon = now - timedelta(days=older_than_days) + CLOCK_SKEW
+            ended_before = days_ago(now, older_than_days)
+            made_before = cleared_singly_before(
+                await partitions_of(connection), old=ended_before + CLOCK_SKEW, days=older_than_days
+            )
             row = await connection.one(
-                _FORGET, {"days": older_than_days, "horizon": first_id_at(horizon), "limit": limit}
+                _FORGET, {"ended_before": ended_before, "end": first_id_at(made_before), "limit": limit}
             )
             await connection.execute(text("DELETE FROM task_keys WHERE NOT open AND keep_until < now()"))
         keys = zip(row.artifact_ids, row.artifact_tasks, row.artifact_attempts, strict=True)
@@ -119,20 +121,16 @@ class Tasks:
 
 _GET: Final = text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = :id")
 
-_MANY: Final = text(f"SELECT {COLUMNS} FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
+_MANY: Final = text(f"SELECT {COLUMNS} FROM tasks t WHERE {AMONG}")
 
-_VERSIONS: Final = text("SELECT t.id, t.version FROM tasks t WHERE t.id = ANY(CAST(:ids AS uuid[]))")
+_VERSIONS: Final = text(f"SELECT t.id, t.version FROM tasks t WHERE {AMONG}")
+
+_OLD: Final = chosen(f"""
+        SELECT t.id FROM tasks t WHERE t.id < :end AND {MAY_BE_FORGOTTEN}
+        ORDER BY t.id LIMIT :limit FOR UPDATE SKIP LOCKED""")
 
 _FORGET: Final = text(f"""
-    WITH old AS (
-        SELECT t.id FROM tasks t
-        WHERE t.id < :horizon AND t.status IN ({sql_list(FINAL)})
-          AND t.finished_at < now() - make_interval(secs => CAST(:days AS float8) * 86400)
-          AND NOT EXISTS (
-              SELECT FROM task_keys k
-              WHERE t.unique_key IS NOT NULL AND k.kind = 'unique' AND k.key = t.unique_key AND k.task_id = t.id
-                AND (k.open OR k.keep_until > now()))
-        ORDER BY t.id LIMIT :limit FOR UPDATE SKIP LOCKED
+    WITH old AS ({_OLD}
     ), dead AS (DELETE FROM dead_letters d USING old WHERE d.id = old.id
     ), keys AS (DELETE FROM task_keys k USING old WHERE k.kind = 'idempotency' AND k.task_id = old.id
     ), marks AS (DELETE FROM task_marks m USING old WHERE m.task_id = old.id

@@ -11,6 +11,8 @@ from uuid import UUID
 from tests.bench import processes
 from tests.bench.contenders import Contender
 from tests.bench.run import Figures, Run
+from tests.builders import open_store
+from tests.partitions import reach_back
 
 
 async def history(run: Run) -> Figures:
@@ -37,6 +39,8 @@ async def _throughput(run: Run, name: str) -> float:
 
 
 async def _fill(run: Run, rows: int) -> None:
+    async with open_store(run.contender.servers.database_url) as store:
+        await reach_back(store, 7)
     for start in range(0, rows, 200_000):
         await run.contender.query(_FILL, start, min(start + 200_000, rows))
     await run.contender.query("SELECT 1 FROM (SELECT pg_stat_clear_snapshot()) AS s")

@@ -58,7 +58,8 @@ async def test_a_batch_reads_its_own_rows_however_long_the_backlog_grew_since(
 ) -> None:
     async with open_store(module_database_url, pool_size=2) as store:
         await execute(store, "TRUNCATE tasks, outbox, queues")
-        await execute(store, "ALTER TABLE tasks SET (autovacuum_enabled = off)")
+        for partition in await store.partitions.all():
+            await execute(store, f"ALTER TABLE {partition.name} SET (autovacuum_enabled = off)")
         if known == "empty":
             async with store.database.read() as connection:
                 await connection.execute(text("VACUUM ANALYZE tasks"))

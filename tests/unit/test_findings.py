@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,6 +13,7 @@ from api_service.diagnosing.stores import ArtifactFacts, about_artifacts, about_
 from api_service.diagnosing.workers import about_prefetch, about_queues, about_types, about_workers
 from shared.broker.base import BrokerFacts, QueueAtBroker
 from shared.cache.base import CacheFacts
+from shared.domain.partition import Partition
 from shared.store.database import SCHEMA_REVISION
 from shared.store.diagnostics import Bloat, DatabaseFacts
 from shared.store.queues import QueueFigures
@@ -37,6 +38,7 @@ DATABASE = DatabaseFacts(
     bloat=[],
     outbox=0,
     outbox_oldest_s=0.0,
+    partitions=[Partition("tasks_leftover", None, NOW), Partition("tasks_ahead", NOW + timedelta(days=4), None)],
     homeless={},
 )
 RABBITMQ = BrokerFacts(product="RabbitMQ", version="4.1.0", queue_type="quorum")
@@ -84,6 +86,7 @@ def test_what_is_well_is_said_to_be() -> None:
         ({"version_number": 140012}, ("postgresql version", "bad")),
         ({"revision": None}, ("schema", "bad")),
         ({"revision": "0001"}, ("schema", "bad")),
+        ({"partitions": [Partition("tasks_ahead", NOW, None)]}, ("postgresql partitions", "warn")),
         ({"is_replica": True}, ("postgresql role", "bad")),
         ({"settings": {"fsync": "off"}}, ("postgresql durability", "bad")),
         ({"settings": {"full_page_writes": "off"}}, ("postgresql durability", "bad")),

@@ -40,7 +40,7 @@ async def cleanup(payload: Age, ctx: TaskContext) -> Cleaned:
     may_be_more = True
     while may_be_more:
         forgotten = await forget_old(ctx.system.store, ctx.system.artifacts, days=payload.older_than_days)
-        counts.update(asdict(forgotten))
+        counts.update({kind: number for kind, number in asdict(forgotten).items() if kind in Cleaned.model_fields})
         may_be_more = forgotten.may_be_more
         await ctx.progress(counts.total(), None, "deleting")
     return Cleaned(**counts, orphaned_files=await _sweep(ctx))

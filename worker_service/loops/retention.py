@@ -11,7 +11,7 @@ log = structlog.get_logger(__name__)
 
 
 class Retention(PeriodicLoop):
-    """Deletes in small rounds, so that no lock is long.
+    """Deletes in small rounds, so that no lock is long; whole partitions of tasks where it can.
 
     Args:
         days: How long final tasks and what belongs to them are kept.
@@ -24,8 +24,8 @@ class Retention(PeriodicLoop):
         self._days = days
 
     async def run_once(self) -> int:
-        """Delete at most a thousand tasks with their files, and what else is old. Returns how many tasks."""
+        """Delete a partition or a thousand tasks with their files, and what else is old. Returns 0 if that is all."""
         forgotten = await forget_old(self._store, self._artifacts, days=self._days)
         if forgotten.tasks or forgotten.uploads:
             log.info("tasks_forgotten", count=forgotten.tasks, uploads=forgotten.uploads)
-        return forgotten.tasks
+        return forgotten.tasks or int(forgotten.may_be_more)
