@@ -13,8 +13,7 @@ class Cached(NamedTuple):
     document: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A document to keep for `ttl_s` seconds, unless the cache holds a newer version."""
 
     task_id: UUID

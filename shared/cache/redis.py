@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
 from redis.asyncio import Redis
 
 from shared.cache.base import KEPT_MINUTES, Cached, CacheFacts, Count, Duration, Entry, Minute
@@ -27,15 +28,17 @@ _VERSION_DIGITS: Final = 10
 _CHUNK_ENTRIES: Final = 250
 _CHUNK_BYTES: Final = 512 * 1024
 
-# KEYS: the tasks' keys. ARGV: for each its time to live in milliseconds and its value.
+# ARGV: for each task its key, version, time to live in milliseconds, and the length of its value, as JSON; then all
+# values in a row. The client would spend several times as long on arguments of their own.
 _PUT: Final = f"""
-local call, sub, num = redis.call, string.sub, tonumber
-for i, key in ipairs(KEYS) do
-  local value = ARGV[2 * i]
-  local held = num(call('GETRANGE', key, 0, {_VERSION_DIGITS - 1}))
-  if not held or num(sub(value, 1, {_VERSION_DIGITS})) >= held then
-    call('SET', key, value, 'PX', ARGV[2 * i - 1])
+local call, at = redis.call, 1
+for _, entry in ipairs(cjson.decode(ARGV[1])) do
+  local key, version, ttl, length = unpack(entry)
+  local held = tonumber(call('GETRANGE', key, 0, {_VERSION_DIGITS - 1}))
+  if not held or version >= held then
+    call('SET', key, string.sub(ARGV[2], at, at + length - 1), 'PX', string.format('%.0f', ttl))
   end
+  at = at + length
 end
 """
 
@@ -84,7 +87,7 @@ class RedisCache:
         self, entries: Sequence[Entry], counts: Sequence[Count] = (), durations: Sequence[Duration] = ()
     ) -> None:
         """Keep documents, each unless a newer one is there; add to the counters. One round trip."""
-        scripts = [(_PUT, *_put_arguments(chunk)) for chunk in _chunks(entries)]
+        scripts: list[tuple[Any, ...]] = [(_PUT, 0, *_put_arguments(chunk)) for chunk in _chunks(entries)]
         if counts:
             numbers = [(f"{count.queue}|{count.what}", count.number) for count in counts]
             scripts.append((_COUNT, 0, _COUNTS_KEY, *_count_arguments(numbers)))
@@ -186,14 +189,14 @@ def _chunks(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         yield entries[start:]
 
 
-def _put_arguments(entries: Sequence[Entry]) -> Iterator[Any]:
-    """The number of keys, the keys, and the arguments of `_PUT`."""
-    yield len(entries)
-    for entry in entries:
-        yield f"{_TASK_KEY}{entry.task_id}"
-    for entry in entries:
-        yield max(1, int(entry.ttl_s * 1000))
-        yield b"%0*d%b" % (_VERSION_DIGITS, entry.version, entry.document)
+def _put_arguments(entries: Sequence[Entry]) -> tuple[bytes, bytes]:
+    """The arguments of `_PUT`."""
+    heads, values = [], []
+    for task_id, version, document, ttl_s in entries:
+        value = b"%0*d%b" % (_VERSION_DIGITS, version, document)
+        heads.append((f"{_TASK_KEY}{task_id}", version, max(1, int(ttl_s * 1000)), len(value)))
+        values.append(value)
+    return orjson.dumps(heads), b"".join(values)
 
 
 def _count_arguments(numbers: Sequence[tuple[str, int]]) -> Iterator[str | int]:
