@@ -1,6 +1,7 @@
 """Runs handlers where they belong, holds them to their limits, and reports how each attempt ended."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
@@ -114,7 +115,9 @@ class Executor:
         match running.type.runs_in:
             case "loop":
                 self._begin(running)
-                report = await call_on_loop(running.type, task.payload, self._context(running))
+                ctx, began = self._context(running), time.perf_counter()
+                report = await call_on_loop(running.type, task.payload, ctx)
+                running.took_s = time.perf_counter() - began
                 # A file that could not be stored fails the attempt, as it does where it is awaited.
                 error = None if running.files is None else await running.files.settled()
                 return report if error is None or isinstance(report, Failed) else report_of(error)
@@ -133,9 +136,11 @@ class Executor:
             return running.report_of_stop()
         running.in_thread = True
         loop.call_soon_threadsafe(self._begin, running)
+        ctx, began = self._context(running), time.perf_counter()
         try:
-            return call_blocking(running.type, running.task.payload, self._context(running))
+            return call_blocking(running.type, running.task.payload, ctx)
         finally:
+            running.took_s = time.perf_counter() - began
             # The event loop may have given this thread up long ago: only now is its slot free.
             running.in_thread = False
             loop.call_soon_threadsafe(running.mark_ended)

@@ -54,8 +54,8 @@ class Finisher:
 
     def add(self, running: Running, report: Report) -> None:
         """Decide the outcome of an attempt and write it soon. Returns at once."""
-        if running.began_at is not None:
-            self._publisher.pace.note(running.task.type, running.loop.time() - running.began_at)
+        if (ran_s := running.ran_s) is not None:
+            self._publisher.pace.note(running.task.type, ran_s)
         outcome = decide(
             report,
             used=running.task.attempts_used,

@@ -32,6 +32,8 @@ class Running:
         on_settled: Called once, when the outcome is written: the message is done with this task.
         on_free: Called once, when the handler has ended: its slot is free.
         began_at: Loop time at which the handler began, None while it waits for a thread or process.
+        took_s: Seconds for which the handler ran, once it has ended in this process by itself. The loop's time is no
+            measure of that: it stands still while many short handlers have their turns.
         stop_reason: Why it was told to stop, None while it may go on. Only the first reason counts.
         stopped_at: Loop time at which it was told to stop.
         progress: The latest report that is not stored yet, as JSON text.
@@ -50,6 +52,7 @@ class Running:
     on_settled: Callable[[], None]
     on_free: Callable[[], None]
     began_at: float | None = None
+    took_s: float | None = None
     stop_reason: StopReason | None = None
     stopped_at: float = 0.0
     soft_timed_out: bool = False
@@ -78,6 +81,13 @@ class Running:
     def reported(self) -> bool:
         """Whether its outcome is decided."""
         return self.outcome_decided.is_set()
+
+    @property
+    def ran_s(self) -> float | None:
+        """Seconds for which the handler ran, or has run until now; None where it has not begun."""
+        if self.took_s is not None or self.began_at is None:
+            return self.took_s
+        return self.loop.time() - self.began_at
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:

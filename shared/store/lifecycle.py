@@ -63,7 +63,7 @@ class Lifecycle:
             The tasks that are this worker's to run. What is missing is a duplicate, was cancelled or has
             expired, is of a type not in `types`, or of a queue that is paused.
         """
-        due = sorted(due)  # one order of locks for all statements
+        due = sorted(due, key=lambda entry: entry.task_id.int)  # one order of locks for all statements
         async with self._database.by_key() as connection:
             rows = await connection.execute(
                 _CLAIM,
