@@ -53,7 +53,11 @@ class Finished(Moved):
 
 async def finish(connection: Connection, endings: Sequence[Ending], *, worker: str) -> Finished:
     """End attempts; see `Lifecycle.finish`."""
-    rows = await connection.execute(_FINISH, _finish_parameters(endings, worker))
+    endings = sorted(endings, key=lambda ending: ending.task.id)  # one order of locks for all statements
+    if all(map(_moves_one_row, endings)):
+        rows = await connection.execute(_SUCCEED, _success_parameters(endings, worker))
+    else:
+        rows = await connection.execute(_FINISH, _finish_parameters(endings, worker))
     finished = _finished_from(rows, endings)
     written = {task.id for task in finished.tasks}
     missing = [ending for ending in endings if ending.task.id not in written]
@@ -83,8 +87,30 @@ def _has_ended(task: TaskRecord) -> bool:
     return task.status != TaskStatus.RUNNING
 
 
+def _moves_one_row(ending: Ending) -> bool:
+    """Whether nothing follows from the end but the task's own move, as is mostly the case."""
+    task = ending.task
+    return (
+        ending.outcome.status == TaskStatus.SUCCEEDED
+        and task.attempt == 1  # no earlier one has left files
+        and not ending.artifacts
+        and task.unique_key is None
+        and task.callback_url is None
+    )
+
+
+def _success_parameters(endings: Sequence[Ending], worker: str) -> dict[str, object]:
+    return {
+        **among([ending.task.id for ending in endings]),
+        "attempts": [ending.task.attempt for ending in endings],
+        "results": [ending.outcome.result for ending in endings],
+        "progress": [ending.progress for ending in endings],
+        "sources": sorted(FINISH.sources),
+        "worker": worker,
+    }
+
+
 def _finish_parameters(endings: Sequence[Ending], worker: str) -> dict[str, object]:
-    endings = sorted(endings, key=lambda ending: ending.task.id)  # one order of locks for all statements
     outcomes = [ending.outcome for ending in endings]
     return {
         **among([ending.task.id for ending in endings]),
@@ -170,6 +196,17 @@ _KEEP_ARTIFACTS: Final = """
         CAST(:file_names AS text[]), CAST(:file_types AS text[]), CAST(:file_sizes AS bigint[])
     ) AS f(id, task_id, attempt, name, media_type, size_bytes)
     JOIN moved m ON m.id = f.task_id"""
+
+# The same as `_FINISH` for endings from which nothing else follows, at half the price.
+_SUCCEED: Final = text(f"""
+    UPDATE tasks t
+    SET status = '{TaskStatus.SUCCEEDED}', result = e.result, error = NULL,
+        progress = coalesce(e.progress, t.progress), finished_at = now(), version = t.version + 1
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:results AS text[]), CAST(:progress AS text[]))
+        AS e(id, attempt, result, progress)
+    WHERE {AMONG} AND t.id = e.id AND t.status = ANY(CAST(:sources AS text[]))
+      AND t.attempt = e.attempt AND t.worker = :worker
+    RETURNING NULL AS outbox_id, NULL AS callback_id, t.id, e.attempt AS ended, {_CHANGED}""")
 
 _FINISH: Final = text(f"""
     WITH ending AS (
