@@ -50,7 +50,10 @@ class _Untold:
             held = self.newest.get(task.id)
             if held is None or task.version >= held.version:
                 self.newest[task.id] = task
-            self.events.append(event_of(task, kind))
+            try:
+                self.events.append(event_of(task, kind))
+            except Exception:  # who offers has a move to get on with, and the other tasks are told of
+                log.exception("news_failed", task_id=str(task.id))
         if kind == "status":
             self.moved += tasks
 

@@ -89,7 +89,10 @@ class Finisher:
         self._log_refused(finished)
         for running, _ in batch:
             running.mark_written()
-        await self._logs.tell(finished.tasks)
+        try:
+            await self._logs.tell(finished.tasks)
+        except Exception:
+            log.exception("news_failed")
 
     async def _finish(self, endings: Sequence[Ending]) -> Finished:
         try:

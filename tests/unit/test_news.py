@@ -138,3 +138,13 @@ async def test_a_write_that_fails_is_no_reason_to_fail_or_to_stop(fault: Excepti
     await news.tell([ended(task)])
 
     assert witness.writes[-2:] == [[(task.id, 3)], [("status", 3)]]
+
+
+async def test_a_task_that_can_not_be_told_of_stops_nobody() -> None:
+    witness, task = Witness(), task_record()
+    news = news_of(witness)
+
+    await news.tell([task_record(error="no JSON"), task])
+
+    assert (task.id, 2) in witness.writes[0]
+    assert witness.writes[1] == [("status", 2)]
