@@ -126,7 +126,7 @@ class WorkerSettings(ServiceSettings):
     """What `python -m worker_service` reads."""
 
     worker_queues: str = Field(
-        f"{DEFAULT_QUEUE}:100,reports:2,documents:2,notifications:10",
+        f"{DEFAULT_QUEUE}:200,reports:2,documents:2,notifications:10",
         description="queues to consume and how many tasks of each at once; `system` comes with them",
     )
     task_modules: str = Field("", description="modules with handlers to import besides the built-in ones: `a.b,c.d`")

@@ -75,6 +75,7 @@ class Executor:
         self._files = files
         self._logs = logs
         self._running: dict[tuple[UUID, int], Running] = {}
+        self._has_reported = asyncio.Event()
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -217,8 +218,9 @@ class Executor:
 
     def _report(self, running: Running, report: Report) -> None:
         if not running.reported:
-            running.outcome_decided.set()
+            running.reported = True
             self._on_report(running, report)
+            self._has_reported.set()
 
     # Stopping .......................................................................
 
@@ -279,7 +281,9 @@ class Executor:
 
     async def all_reported(self) -> None:
         """Return when every attempt has ended or was given up."""
-        await asyncio.gather(*(running.outcome_decided.wait() for running in self))
+        while not all(running.reported for running in self):
+            self._has_reported.clear()
+            await self._has_reported.wait()
 
 
 def _attempt_files(shared: WorkerFiles, running: Running) -> AttemptFiles:

@@ -37,7 +37,7 @@ class Running:
         stop_reason: Why it was told to stop, None while it may go on. Only the first reason counts.
         stopped_at: Loop time at which it was told to stop.
         progress: The latest report that is not stored yet, as JSON text.
-        outcome_decided: Set when its report is given; what the handler still does no longer counts.
+        reported: Whether its outcome is decided; what the handler still does no longer counts.
         in_thread: Whether a thread runs its handler at this moment.
         files: The files of a handler in this process, once it has asked for any.
         artifacts_of_process: What a process of the pool has stored.
@@ -59,7 +59,7 @@ class Running:
     progress: str | None = None
     handler_ended: bool = False
     written: bool = False
-    outcome_decided: asyncio.Event = field(default_factory=asyncio.Event)
+    reported: bool = False
     in_thread: bool = False
     seen_in_record: bool = False
     files: AttemptFiles | None = None
@@ -76,11 +76,6 @@ class Running:
     def stopped(self) -> bool:
         """Whether the handler is to end now. Read from any thread."""
         return self.stop_reason is not None
-
-    @property
-    def reported(self) -> bool:
-        """Whether its outcome is decided."""
-        return self.outcome_decided.is_set()
 
     @property
     def ran_s(self) -> float | None:

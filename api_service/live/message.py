@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Self
 
-import orjson
 from fastapi.sse import format_sse_event
 
 from shared import jsontext
@@ -103,15 +102,7 @@ class Told:
     def content(self) -> Content:
         """What is sent."""
         event = self.event
-        return Content(event.kind, encode({**_about(event), **event.data}))
-
-
-def encode(value: dict[str, Any]) -> bytes:
-    """The JSON text of what an event holds."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:  # integers beyond 64 bits, and whatever else is rare
-        return jsontext.dumps(value).encode()
+        return Content(event.kind, jsontext.encode({**_about(event), **event.data}))
 
 
 def _about(event: Event) -> dict[str, str]:

@@ -1,21 +1,19 @@
 """What Taskmill asks of an event stream."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 #: The kind of an event that tells of nothing: an empty stream has no place to come back to, and gets one.
 MARK: Final = "mark"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened to a task.
 
     Attributes:
         kind: `status`, `progress` or `log`; or `MARK`.
-        data: What a client is shown; a JSON object.
+        data: What a client is shown; a JSON object, whose moments may still be datetimes in UTC.
         id: The place in the stream, for `Last-Event-ID`; empty until the stream has given one.
     """
 

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final, Generic, TypeVar
 from uuid import UUID
@@ -41,7 +40,7 @@ class MemoryEvents:
         """Append events. Old ones fall off the end."""
         first = self._events.end
         self._events.append(
-            [replace(event, id=str(Position(self._started_ms, first + i + 1, 0))) for i, event in enumerate(events)]
+            [event._replace(id=str(Position(self._started_ms, first + i + 1, 0))) for i, event in enumerate(events)]
         )
 
     def follow(self, after: str | None = None) -> AsyncIterator[Batch]:

@@ -156,10 +156,7 @@ async def _read_range(redis: Redis, start: str, end: str) -> list[StreamEntry]:
 
 def _encode(events: Sequence[Event]) -> bytes:
     rows = [(event.kind, str(event.task_id), event.type, event.queue, event.data) for event in events]
-    try:
-        return orjson.dumps(rows)
-    except TypeError:  # integers beyond 64 bits, and whatever else is rare
-        return jsontext.dumps(rows).encode()
+    return jsontext.encode(rows)
 
 
 def _decode(entry: StreamEntry, skipped: int = 0) -> list[Event]:

@@ -343,7 +343,7 @@ async def test_progress_is_stored_once_and_told(around: Around) -> None:
 async def test_progress_of_an_attempt_whose_outcome_is_decided_is_left_to_its_end(around: Around) -> None:
     task = await around.store.tasks.get(await running(around.store))
     decided = at_work(task, '{"done":1}')
-    decided.outcome_decided.set()
+    decided.reported = True
 
     await ReportProgress(around.store.lifecycle, SomeRunning(decided), around.news, "a").run_once()  # type: ignore[arg-type]
 
