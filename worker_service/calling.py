@@ -74,7 +74,7 @@ def _returned(task_type: TaskType, value: Any) -> Returned:
         raise _InvalidError(
             "invalid_result", f"the handler returned what its annotation or JSON does not allow: {error}"
         ) from None
-    if (size_bytes := len(text.encode())) > _MAX_RESULT_BYTES:
+    if len(text) > _MAX_RESULT_BYTES // 4 and (size_bytes := len(text.encode())) > _MAX_RESULT_BYTES:
         raise _InvalidError("invalid_result", f"the result has {size_bytes} bytes, {_MAX_RESULT_BYTES} are allowed")
     return Returned(text)
 

@@ -15,6 +15,7 @@ from shared.broker.base import Broker, Delivery, Subscription
 from shared.domain.message import Due, decode
 from shared.domain.task import TaskRecord
 from shared.errors import MalformedMessageError
+from shared.ids import id_from
 from shared.news import News
 from shared.store.store import Store
 from shared.telemetry import metrics
@@ -193,7 +194,7 @@ class QueueConsumer:
         while len(self._backlog) < wanted and self._delivered:
             delivery = self._delivered.popleft()
             try:
-                bundle_of = decode(delivery.body)
+                bundle_of = decode(delivery.body, id_from)
             except MalformedMessageError as error:
                 log.warning("malformed_message_rejected", queue=self.queue, reason=str(error))
                 delivery.reject()

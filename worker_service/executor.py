@@ -103,8 +103,20 @@ class Executor:
             self._report(running, Interrupted())
             running.mark_ended()
             return
-        running.call = asyncio.create_task(self._call(running))
-        running.call.add_done_callback(partial(self._call_ended, running))
+        running.call = asyncio.create_task(self._run(running))
+
+    async def _run(self, running: Running) -> None:
+        running.is_awaited = True
+        try:
+            report = running.report_of_stop() if running.stopped else await self._call(running)
+        except asyncio.CancelledError:
+            report = Failed(Failure("CancelledError", "the handler was cancelled from within"))
+        except Exception as error:  # noqa: BLE001 - what became of a process of the pool, for one
+            report = report_of(error)
+        # A handler that raises because it was told to end has not failed; one that finished its work has finished.
+        if running.stopped and isinstance(report, Failed):
+            report = running.report_of_stop()
+        self._call_ended(running, report)
 
     async def _call(self, running: Running) -> Report:
         task = running.task
@@ -207,12 +219,12 @@ class Executor:
 
     # Its end ........................................................................
 
-    def _call_ended(self, running: Running, call: asyncio.Task[Report]) -> None:
+    def _call_ended(self, running: Running, report: Report) -> None:
         if running.files is not None:
             running.files.abandon()
         if running.log_tap is not None:
             running.log_tap.close()
-        self._report(running, _report_from(running, call))
+        self._report(running, report)
         if not running.in_thread:
             running.mark_ended()
 
@@ -233,7 +245,7 @@ class Executor:
         log.info("attempt_stopped", task_id=str(running.task.id), attempt=running.task.attempt, reason=reason.value)
         if running.type.runs_in == "process" and running.began_at is not None and reason is not StopReason.TIMEOUT:
             running.ask_process_to_stop()
-        elif running.type.runs_in != "thread" or running.began_at is None:
+        elif running.is_awaited and (running.type.runs_in != "thread" or running.began_at is None):
             assert running.call is not None
             running.call.cancel()
 
@@ -311,14 +323,3 @@ def _remove_scratch(running: Running) -> None:
     if running.type.runs_in == "process" and running.stop_reason is not None:
         running.loop.call_later(_SCRATCH_AGAIN_S, running.loop.run_in_executor, None, remove, folder)
     running.loop.run_in_executor(None, remove, folder)
-
-
-def _report_from(running: Running, call: asyncio.Task[Report]) -> Report:
-    if call.cancelled():
-        if running.stop_reason is None:
-            return Failed(Failure("CancelledError", "the handler was cancelled from within"))
-        return running.report_of_stop()
-    error = call.exception()
-    report = call.result() if error is None else report_of(error)
-    # A handler that raises because it was told to end has not failed; one that finished its work has finished.
-    return running.report_of_stop() if running.stop_reason is not None and isinstance(report, Failed) else report

@@ -38,6 +38,7 @@ class Running:
         stopped_at: Loop time at which it was told to stop.
         progress: The latest report that is not stored yet, as JSON text.
         reported: Whether its outcome is decided; what the handler still does no longer counts.
+        is_awaited: Whether anything was done for it yet; cancelled before, its call would not even say so.
         in_thread: Whether a thread runs its handler at this moment.
         files: The files of a handler in this process, once it has asked for any.
         artifacts_of_process: What a process of the pool has stored.
@@ -60,13 +61,14 @@ class Running:
     handler_ended: bool = False
     written: bool = False
     reported: bool = False
+    is_awaited: bool = False
     in_thread: bool = False
     seen_in_record: bool = False
     files: AttemptFiles | None = None
     artifacts_of_process: tuple[Artifact, ...] = ()
     scratch: Path | None = None
     log_tap: LogTap | None = None
-    call: asyncio.Task[Report] | None = None
+    call: asyncio.Task[None] | None = None
     ask_process_to_stop: Callable[[], None] = lambda: None
     on_over: Callable[[], object] = lambda: None
     on_ended: Callable[[], None] = lambda: None

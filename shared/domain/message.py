@@ -1,7 +1,7 @@
 """What travels over the broker: which attempts of which tasks are due, never their payloads."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -27,15 +27,15 @@ def encode(bundle: Sequence[Due]) -> bytes:
     return orjson.dumps({"v": _VERSION, "due": [list(due) for due in bundle]}, default=str)
 
 
-def decode(body: bytes) -> list[Due]:
-    """What a message rings for.
+def decode(body: bytes, id_from: Callable[[str], UUID] = UUID) -> list[Due]:
+    """What a message rings for; `id_from` makes an id of its text, or raises ValueError.
 
     Raises:
         MalformedMessageError: The body was not written by `encode`.
     """
     try:
         document = json.loads(body)
-        return [_due(entry) for entry in _entries(document)]
+        return [_due(entry, id_from) for entry in _entries(document)]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise MalformedMessageError(f"not a message of ours: {error}") from error
 
@@ -49,8 +49,8 @@ def _entries(document: Any) -> list[Any]:
     return entries
 
 
-def _due(entry: Any) -> Due:
+def _due(entry: Any, id_from: Callable[[str], UUID]) -> Due:
     task_id, attempt = entry
     if type(attempt) is not int or not 1 <= attempt <= _MAX_ATTEMPT:
         raise ValueError(f"{attempt!r} is not the number of an attempt")
-    return Due(UUID(task_id), attempt)
+    return Due(id_from(task_id), attempt)

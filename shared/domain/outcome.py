@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from shared.domain.retry import RetryPolicy
 from shared.domain.status import TaskStatus
@@ -23,8 +24,7 @@ class Failure:
     traceback: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(NamedTuple):
     """The handler returned; `result` is its JSON text."""
 
     result: str
@@ -57,8 +57,7 @@ class Interrupted:
 Report = Returned | Failed | Cancelled | Interrupted
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The move that ends an attempt.
 
     Attributes:

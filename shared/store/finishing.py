@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from shared.domain.artifact import Artifact, artifacts_json
@@ -27,8 +27,7 @@ from shared.store.rows import (
 from shared.store.statement import sql_list, text
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """An attempt that has ended on this worker.
 
     Attributes:
