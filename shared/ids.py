@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from asyncpg.pgproto import pgproto
 from uuid_utils.compat import uuid7
 
 #: Ids carry the clock of the process that made them, `created_at` that of PostgreSQL: they may differ by this much.
@@ -18,15 +17,6 @@ def new_task_id() -> UUID:
     Source: RFC 9562, section 5.7.
     """
     return uuid7()
-
-
-def id_from(text: str) -> UUID:
-    """The id that a text stands for, in the class of the database driver: a UUID too, but made and compared in C.
-
-    Raises:
-        ValueError: It stands for none.
-    """
-    return pgproto.UUID(text)
 
 
 def first_id_at(moment: datetime) -> UUID:

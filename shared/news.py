@@ -38,24 +38,11 @@ _MAX_UNTOLD: Final = 2_000
 class _Untold:
     """What the next write tells. Of each task only the newest document: the older ones would not be seen."""
 
-    newest: dict[UUID, TaskRecord] = field(default_factory=dict)
+    newest: dict[UUID, TaskRecord | Entry] = field(default_factory=dict)
     moved: list[TaskRecord] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     is_due: bool = False
     told: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def add(self, tasks: Sequence[TaskRecord], kind: str, before: Sequence[Event]) -> None:
-        self.events += before
-        for task in tasks:
-            held = self.newest.get(task.id)
-            if held is None or task.version >= held.version:
-                self.newest[task.id] = task
-            try:
-                self.events.append(event_of(task, kind))
-            except Exception:  # who offers has a move to get on with, and the other tasks are told of
-                log.exception("news_failed", task_id=str(task.id))
-        if kind == "status":
-            self.moved += tasks
 
 
 class News:
@@ -108,7 +95,14 @@ class News:
         """
         if not (tasks or before):
             return
-        self._untold.add(tasks, kind, before)
+        self._untold.events += before
+        for task in tasks:
+            try:
+                self._note(task, kind)
+            except Exception:  # who offers has a move to get on with, and the other tasks are told of
+                log.exception("news_failed", task_id=str(task.id))
+        if kind == "status":
+            self._untold.moved += tasks
         if not within_s:
             self._write_soon()
         elif self._timer is None:
@@ -159,6 +153,13 @@ class News:
 
     # Writing ........................................................................
 
+    def _note(self, task: TaskRecord, kind: str) -> None:
+        held = self._untold.newest.get(task.id)
+        if held is None or task.version >= held.version:
+            # The document of a task that may move again before it is written is made then, if at all.
+            self._untold.newest[task.id] = self.entry(task) if task.status in FINAL else task
+        self._untold.events.append(event_of(task, kind))
+
     def _time_is_up(self) -> None:
         self._timer = None
         if self._untold.events:
@@ -188,10 +189,11 @@ class News:
         finally:
             untold.told.set()
 
-    async def _write_documents(self, tasks: Sequence[TaskRecord], moved: Sequence[TaskRecord]) -> None:
+    async def _write_documents(self, newest: Sequence[TaskRecord | Entry], moved: Sequence[TaskRecord]) -> None:
         counts, durations = counts_of(moved), durations_of(moved)
-        for start in range(0, len(tasks), _MAX_DOCUMENTS):
-            entries = [self.entry(task) for task in tasks[start : start + _MAX_DOCUMENTS]]
+        for start in range(0, len(newest), _MAX_DOCUMENTS):
+            some = newest[start : start + _MAX_DOCUMENTS]
+            entries = [one if isinstance(one, Entry) else self.entry(one) for one in some]
             await self._survive(partial(self._cache.put, entries, counts, durations))
             counts, durations = [], []
 

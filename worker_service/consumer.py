@@ -15,8 +15,8 @@ from shared.broker.base import Broker, Delivery, Subscription
 from shared.domain.message import Due, decode
 from shared.domain.task import TaskRecord
 from shared.errors import MalformedMessageError
-from shared.ids import id_from
 from shared.news import News
+from shared.store.rows import id_from
 from shared.store.store import Store
 from shared.telemetry import metrics
 from worker_service.executor import Executor
