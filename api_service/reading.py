@@ -13,11 +13,15 @@ from shared.cache.base import Cached
 from shared.domain.status import is_final
 from shared.domain.task import TaskRecord, document
 from shared.errors import CacheUnavailableError, DatabaseUnavailableError
+from shared.ids import age_s
 
 log = structlog.get_logger(__name__)
 
 #: Seconds that PostgreSQL may be away before a reader is told.
 _PATIENCE_S: Final = 1.0
+#: Seconds for which a new task is read from PostgreSQL alone: a short one moves faster than the cache learns of it,
+#: and a document of it is hardly worth keeping.
+_YOUNG_S: Final = 0.1
 #: Seconds after which a waiting request looks for itself: an event may be lost, or Redis be away.
 _LOOK_AGAIN_S: Final = 1.0
 
@@ -46,6 +50,8 @@ class TaskReader:
             TaskNotFoundError: No such task.
             DatabaseUnavailableError: It isn't cached, and PostgreSQL is away.
         """
+        if abs(age_s(task_id)) < _YOUNG_S:
+            return _as_cached(await self._look_up(task_id))
         try:
             cached = await self._cache.get(task_id)
         except CacheUnavailableError:

@@ -43,7 +43,9 @@ class Batcher(Generic[Item, Result]):
         self._splits_on = splits_on
         self._within_s = within_s
         self._waiting: list[_Entry[Item, Result]] = []
+        self._in_flight: list[_Entry[Item, Result]] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<Batcher waiting={len(self._waiting)} flushing={self._flushing is not None}>"
@@ -55,6 +57,8 @@ class Batcher(Generic[Item, Result]):
         self._waiting.append(_Entry(item, future, loop.time()))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush_all(), name="batcher")
+        if self._timer is None and self._within_s is not None:
+            self._timer = loop.call_later(self._within_s, self._answer_late, self._within_s)
         return await future
 
     async def close(self) -> None:
@@ -66,27 +70,23 @@ class Batcher(Generic[Item, Result]):
     async def _flush_all(self) -> None:
         try:
             while self._waiting:
-                batch = self._waiting[: self._max_items]
+                self._in_flight = self._waiting[: self._max_items]
                 del self._waiting[: self._max_items]
-                if self._within_s is None:
-                    await self._flush_batch(batch)
-                else:
-                    await self._flush_within(self._within_s, batch)
+                await self._flush_batch(self._in_flight)
         finally:
+            self._in_flight = []
             self._flushing = None
 
-    async def _flush_within(self, within_s: float, batch: list[_Entry[Item, Result]]) -> None:
+    def _answer_late(self, within_s: float) -> None:
         # One timer for all: one for each caller would cost more than most of what is done for it.
-        now = asyncio.get_running_loop().time
-        flush = asyncio.create_task(self._flush_batch(batch), name="batcher-flush")
-        while not flush.done():
-            unanswered = [entry.since for entry in (*batch, *self._waiting) if not entry.future.done()]
-            await asyncio.wait([flush], timeout=min(unanswered, default=now()) + within_s - now())
-            late = now() - within_s
-            for entry in (*batch, *self._waiting):
-                if entry.since <= late:
-                    _settle(entry.future, TimeoutError())
-        flush.result()
+        self._timer, loop = None, asyncio.get_running_loop()
+        for entry in (*self._in_flight, *self._waiting):  # in the order in which they came
+            if entry.future.done():
+                continue
+            if entry.since + within_s > loop.time():
+                self._timer = loop.call_at(entry.since + within_s, self._answer_late, within_s)
+                break
+            _settle(entry.future, TimeoutError())
 
     async def _flush_batch(self, batch: list[_Entry[Item, Result]]) -> None:
         try:
