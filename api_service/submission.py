@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from api_service.counting import SubmittedCounter
 from shared.accepting.catalogue import Catalogue, KnownType
-from shared.accepting.envelope import read_batch, read_submission
+from shared.accepting.envelope import TaskSubmission, read_batch, read_submission
 from shared.accepting.faults import MAX_FAULTS
 from shared.accepting.planning import RequestFacts, plan
 from shared.batching import Batcher
@@ -69,7 +69,8 @@ class Submitter:
             IdempotencyConflictError: The request's key was used for another one.
             DatabaseUnavailableError: PostgreSQL is away; the task may have been stored.
         """
-        task = await self._planned(body, facts, {})
+        submission = self._read(body)
+        task = plan(submission, await self.known_type(submission.type), facts)
         [accepted] = await self._store_tasks([task])
         return accepted
 
@@ -132,8 +133,13 @@ class Submitter:
         for index, body in enumerate(bodies):
             if index % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
+            at = f"/tasks/{index}"
             try:
-                tasks.append(await self._planned(body, facts, types, index=index, at=f"/tasks/{index}"))
+                submission = self._read(body, at)
+                known = types.get(submission.type)
+                if known is None:
+                    known = types[submission.type] = await self.known_type(submission.type, at=at)
+                tasks.append(plan(submission, known, facts, index=index, at=at))
             except InvalidInputError as error:
                 faults += error.faults
                 if len(faults) >= MAX_FAULTS:
@@ -142,15 +148,8 @@ class Submitter:
             raise InvalidInputError(faults)
         return tasks
 
-    async def _planned(
-        self, body: Any, facts: RequestFacts, types: dict[str, KnownType], *, index: int = 0, at: str = ""
-    ) -> NewTask:
-        """Plan one task; `types` are those that the request has named before, which are not asked for again."""
-        submission = read_submission(body, at, private_callbacks=self._private_callbacks)
-        known = types.get(submission.type)
-        if known is None:
-            known = types[submission.type] = await self.known_type(submission.type, at=at)
-        return plan(submission, known, facts, index=index, at=at)
+    def _read(self, body: Any, at: str = "") -> TaskSubmission:
+        return read_submission(body, at, private_callbacks=self._private_callbacks)
 
     # Storing ........................................................................
 

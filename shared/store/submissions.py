@@ -178,23 +178,25 @@ async def _insert(
     originals: dict[UUID, UUID],
     conflicts: set[UUID] | frozenset[UUID] = frozenset(),
 ) -> Born:
-    new = [task for task in tasks if task.id not in originals and task.id not in conflicts]
+    known = conflicts | originals.keys()
+    new = [task for task in tasks if task.id not in known] if known else tasks
     rows = await connection.execute(_INSERT, _columns(new)) if new else ()
     born = {task_id: _Row(status, created_at, outbox_id) for task_id, status, created_at, outbox_id in rows}
-    earlier_ids = {*originals.values(), *(task.id for task in new)} - born.keys()
+    earlier_ids = set(originals.values()) - born.keys()
+    if len(born) < len(new):
+        earlier_ids.update(task.id for task in new if task.id not in born)
     earlier = await _existing(connection, earlier_ids) if earlier_ids else {}
 
     result = Born()
     for task in tasks:
-        if task.id in conflicts:
+        if (row := born.get(task.id)) is not None:
+            result.answers.append(Accepted(task.id, row.status, task.type, task.queue, row.created_at))
+            if row.outbox_id is not None:
+                result.rings.append(Ring(row.outbox_id, task.id, 1, task.queue, task.priority, task.type))
+        elif task.id in conflicts:
             result.answers.append(IdempotencyConflictError())
         elif task.id in originals:
             result.answers.append(_duplicate(originals[task.id], earlier, born, tasks))
-        elif task.id in born:
-            status, created_at, outbox_id = born[task.id]
-            result.answers.append(Accepted(task.id, status, task.type, task.queue, created_at))
-            if outbox_id is not None:
-                result.rings.append(Ring(outbox_id, task.id, 1, task.queue, task.priority, task.type))
         else:  # stored by an earlier try of this very batch, whose answer was lost; the relay has its doorbell
             result.answers.append(earlier[task.id])
     return result
