@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -51,7 +52,8 @@ class TaskReader:
             DatabaseUnavailableError: It isn't cached, and PostgreSQL is away.
         """
         if abs(age_s(task_id)) < _YOUNG_S:
-            return _as_cached(await self._look_up(task_id))
+            with suppress(DatabaseUnavailableError):  # then what the cache has is better than nothing
+                return _as_cached(await self._tasks.get(task_id))
         try:
             cached = await self._cache.get(task_id)
         except CacheUnavailableError:

@@ -129,6 +129,7 @@ async def test_a_task_that_did_not_change_is_not_sent_again(api: ApiUnderTest) -
 async def test_a_task_is_read_from_the_cache_where_it_is_there(
     api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("api_service.reading.age_s", lambda _: 1.0)
     task_id = await api.submit()
     first = await api.client.get(f"/tasks/{task_id}")
 
@@ -144,6 +145,21 @@ async def test_a_task_is_read_from_the_cache_where_it_is_there(
     assert cached.headers["etag"] == first.headers["etag"]
     assert missing.status_code == 503
     assert missing.headers["retry-after"]
+
+
+async def test_a_new_task_is_read_as_it_is_whatever_the_cache_has(
+    api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id = await api.submit()
+    monkeypatch.setattr("api_service.reading.age_s", lambda _: 1.0)
+    in_cache = (await api.client.get(f"/tasks/{task_id}")).json()
+    await api.store.lifecycle.cancel(task_id)
+
+    old = (await api.client.get(f"/tasks/{task_id}")).json()
+    monkeypatch.setattr("api_service.reading.age_s", lambda _: 0.01)
+    young = (await api.client.get(f"/tasks/{task_id}")).json()
+
+    assert (in_cache["status"], old["status"], young["status"]) == ("queued", "queued", "cancelled")
 
 
 async def test_without_a_cache_everything_works(database_url: str) -> None:
