@@ -95,15 +95,17 @@ class Executor:
 
     def start(self, running: Running) -> None:
         """Begin an attempt. Returns at once."""
-        key = (running.task.id, running.task.attempt)
-        self._running[key] = running
-        running.on_over = partial(self._running.pop, key, None)
-        running.on_ended = partial(_remove_scratch, running)
+        self._running[running.task.id, running.task.attempt] = running
+        running.on_over = self._forget
+        running.on_ended = _remove_scratch
         if self._is_closed:  # claimed by a statement that outlasted the stop: back with it, unspent
             self._report(running, Interrupted())
             running.mark_ended()
             return
         running.call = asyncio.create_task(self._run(running))
+
+    def _forget(self, running: Running) -> None:
+        self._running.pop((running.task.id, running.task.attempt), None)
 
     async def _run(self, running: Running) -> None:
         running.is_awaited = True

@@ -70,8 +70,9 @@ class Running:
     log_tap: LogTap | None = None
     call: asyncio.Task[None] | None = None
     ask_process_to_stop: Callable[[], None] = lambda: None
-    on_over: Callable[[], object] = lambda: None
-    on_ended: Callable[[], None] = lambda: None
+    # These are given the attempt. If they held it, it would hold itself, and wait for the garbage collector.
+    on_over: Callable[["Running"], None] = lambda _: None
+    on_ended: Callable[["Running"], None] = lambda _: None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     @property
@@ -115,10 +116,10 @@ class Running:
         """Its handler runs no more."""
         if not self.handler_ended:
             self.handler_ended = True
-            self.on_ended()
+            self.on_ended(self)
             self.on_free()
             self._close_if_over()
 
     def _close_if_over(self) -> None:
         if self.written and self.handler_ended:
-            self.on_over()
+            self.on_over(self)
