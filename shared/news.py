@@ -1,10 +1,11 @@
 """Tells the world what has moved: status documents into the cache, events into the stream."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -45,6 +46,13 @@ class _Untold:
     told: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+class _Held(NamedTuple):
+    """A task that is told of at `due` (on the clock of the event loop), or with its next move if that comes first."""
+
+    task: TaskRecord
+    due: float
+
+
 class News:
     """Writes cache and events after a move is committed. Nothing here can fail the move.
 
@@ -62,11 +70,12 @@ class News:
         self._failure_ttl_s = failure_ttl_s
         self._away = False
         self._untold = _Untold()
+        self._held: dict[UUID, _Held] = {}
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<News untold={len(self._untold.events)} writing={self._writing is not None}>"
+        return f"<News untold={len(self._untold.events)} held={len(self._held)} writing={self._writing is not None}>"
 
     @property
     def heals_within_s(self) -> float:
@@ -91,22 +100,20 @@ class News:
             tasks: The tasks.
             kind: `status` tells of a move, which is counted; `progress` does not.
             before: Events that nobody may hear after these.
-            within_s: How long this may wait for other news to be told with.
+            within_s: How long this may wait to be told together with the next move of the same task.
         """
         if not (tasks or before):
             return
+        if within_s:
+            self._hold(tasks, within_s)
+            return
+        for event in before:
+            self._release(event.task_id)
         self._untold.events += before
         for task in tasks:
-            try:
-                self._note(task, kind)
-            except Exception:  # who offers has a move to get on with, and the other tasks are told of
-                log.exception("news_failed", task_id=str(task.id))
-        if kind == "status":
-            self._untold.moved += tasks
-        if not within_s:
-            self._write_soon()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(within_s, self._time_is_up)
+            self._release(task.id)
+            self._note(task, kind)
+        self._write_soon()
 
     async def tell(self, tasks: Sequence[TaskRecord], *, kind: str = "status", before: Sequence[Event] = ()) -> None:
         """The same; returns when it is written, or Redis is away."""
@@ -115,6 +122,7 @@ class News:
 
     async def flushed(self) -> None:
         """Return when all that was offered until now is written, or lost with Redis."""
+        self._release_due(math.inf)
         if self._untold.events:
             self._write_soon()
             await self._untold.told.wait()
@@ -151,19 +159,46 @@ class News:
         """The task's document as the cache keeps it."""
         return Entry(task.id, task.version, document(task), self._ttl_s(task.status))
 
+    # Holding ........................................................................
+
+    def _hold(self, tasks: Sequence[TaskRecord], within_s: float) -> None:
+        due = asyncio.get_running_loop().time() + within_s
+        for task in tasks:
+            self._release(task.id)
+            self._held[task.id] = _Held(task, due)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(due, self._time_is_up)
+
+    def _release(self, task_id: UUID) -> None:
+        if held := self._held.pop(task_id, None):
+            self._note(held.task, "status")
+
+    def _release_due(self, now: float) -> None:
+        for task_id in [task_id for task_id, held in self._held.items() if held.due <= now]:
+            self._release(task_id)
+
+    def _time_is_up(self) -> None:
+        self._timer, loop = None, asyncio.get_running_loop()
+        self._release_due(loop.time())
+        if self._held:
+            self._timer = loop.call_at(min(held.due for held in self._held.values()), self._time_is_up)
+        if self._untold.events:
+            self._write_soon()
+
     # Writing ........................................................................
 
     def _note(self, task: TaskRecord, kind: str) -> None:
-        held = self._untold.newest.get(task.id)
-        if held is None or task.version >= held.version:
-            # The document of a task that may move again before it is written is made then, if at all.
-            self._untold.newest[task.id] = self.entry(task) if task.status in FINAL else task
-        self._untold.events.append(event_of(task, kind))
-
-    def _time_is_up(self) -> None:
-        self._timer = None
-        if self._untold.events:
-            self._write_soon()
+        untold = self._untold
+        held = untold.newest.get(task.id)
+        try:
+            if held is None or task.version >= held.version:
+                # The document of a task that may move again before it is written is made then, if at all.
+                untold.newest[task.id] = self.entry(task) if task.status in FINAL else task
+            untold.events.append(event_of(task, kind))
+        except Exception:  # who offers has a move to get on with, and the other tasks are told of
+            log.exception("news_failed", task_id=str(task.id))
+        if kind == "status":
+            untold.moved.append(task)
 
     def _write_soon(self) -> None:
         self._untold.is_due = True

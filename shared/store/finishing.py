@@ -148,32 +148,33 @@ def _finished_from(rows: Sequence[Row], endings: Sequence[Ending]) -> Finished:
     """The tasks as they are now: as they were claimed, but for what this worker has written and what it was told."""
     finished = Finished()
     ended = {(ending.task.id, ending.task.attempt): ending for ending in endings}
-    for row in rows:
-        ending = ended[row["id"], row["ended"]]
+    for outbox_id, callback_id, task_id, attempt, *changed in rows:
+        ending = ended[task_id, attempt]
         task, outcome, error = ending.task, ending.outcome, _error(ending.outcome)
         now = task._replace(
-            status=row["status"],
-            attempt=row["attempt"],
             result=outcome.result,
             error=error,
             errors=task.errors if error is None else [*task.errors, error],
-            progress=row["progress"],
-            queued_at=row["queued_at"],
-            run_at=row["run_at"],
-            finished_at=row["finished_at"],
-            cancel_requested=row["cancel_requested"],
             artifacts=task.artifacts if outcome.returns_attempt else artifacts_json(ending.artifacts),
-            version=row["version"],
+            **dict(zip(_CHANGED_FIELDS, changed, strict=True)),
         )
         finished.tasks.append(now)
-        finished.rings += rings_of(now, row["outbox_id"], row["callback_id"])
+        finished.rings += rings_of(now, outbox_id, callback_id)
     return finished
 
 
-#: The columns that may be other than this worker knows when it has finished a task.
-_CHANGED: Final = (
-    "t.status, t.attempt, t.progress, t.queued_at, t.run_at, t.finished_at, t.cancel_requested, t.version"
+#: The fields that may be other than this worker knows when it has finished a task.
+_CHANGED_FIELDS: Final = (
+    "status",
+    "attempt",
+    "progress",
+    "queued_at",
+    "run_at",
+    "finished_at",
+    "cancel_requested",
+    "version",
 )
+_CHANGED: Final = ", ".join(f"t.{name}" for name in _CHANGED_FIELDS)
 
 # Wishes beat retries: what would wait again becomes cancelled if that was asked meanwhile.
 _TARGET: Final = (

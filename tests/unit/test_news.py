@@ -85,6 +85,43 @@ async def test_a_start_is_told_of_when_its_time_is_up() -> None:
     assert witness.writes == [[(task.id, 2)], [("status", 2)]]
 
 
+async def test_a_start_waits_for_its_end_while_others_are_told_of() -> None:
+    witness, task, other = Witness(), task_record(), task_record()
+    news = news_of(witness)
+
+    news.offer([task], within_s=30)
+    news.offer([other])
+    async with asyncio.timeout(10):
+        await witness.told.wait()
+    assert witness.writes == [[(other.id, 2)], [("status", 2)]]
+
+    await news.tell([ended(task)])
+    assert witness.writes[2:] == [[(task.id, 3)], [("status", 2), ("status", 3)]]
+
+
+async def test_nothing_is_heard_of_a_task_before_its_start() -> None:
+    witness, task = Witness(), task_record()
+    news = news_of(witness)
+
+    news.offer([task], within_s=30)
+    news.offer([], before=[Event("log", task.id, task.type, task.queue, {"version": 0})])
+    async with asyncio.timeout(10):
+        await witness.told.wait()
+
+    assert witness.writes == [[(task.id, 2)], [("status", 2), ("log", 0)]]
+
+
+async def test_each_start_of_a_task_is_told_of() -> None:
+    witness, task = Witness(), task_record()
+    news = news_of(witness)
+
+    news.offer([task], within_s=30)
+    news.offer([task._replace(attempt=2, version=4)], within_s=30)
+    await news.flushed()
+
+    assert witness.writes == [[(task.id, 4)], [("status", 2), ("status", 4)]]
+
+
 async def test_what_comes_during_a_write_is_told_by_the_next() -> None:
     witness, tasks = Witness(), [task_record() for _ in range(5)]
     news = news_of(witness)
