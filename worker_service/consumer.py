@@ -161,8 +161,9 @@ class QueueConsumer:
 
     def _is_hoarding(self) -> bool:
         """Whether tasks that are in hand have waited in vain for a slot: they came as short ones, and are not."""
-        stuck_s = asyncio.get_running_loop().time() - self._moved_at
-        return self._has_in_hand() and not self._free and not self._stopping and stuck_s >= _HOARDED_S
+        if self._stopping or self._free or self._claims or not self._has_in_hand():
+            return False
+        return asyncio.get_running_loop().time() - self._moved_at >= _HOARDED_S
 
     async def _relieve(self) -> None:
         try:
