@@ -61,7 +61,7 @@ class Bench:
         self.consumer = QueueConsumer(
             "default",
             8,
-            broker=self.broker,
+            broker=self.broker,  # type: ignore[arg-type]
             store=self.store,  # type: ignore[arg-type]
             news=Mock(),
             registry=Mock(),
