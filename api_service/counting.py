@@ -23,6 +23,7 @@ class SubmittedCounter:
         self._news = news
         self._uncounted: Counter[str] = Counter()
         self._writing: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     def count(self, answers: Iterable[object]) -> None:
         """Count the new tasks among the answers to submissions. Returns at once."""
@@ -44,17 +45,18 @@ class SubmittedCounter:
 
     async def close(self) -> None:
         """Write what is still to be counted, if that is quickly done."""
+        self._closing.set()
         if self._writing is not None:
-            self._writing.cancel()
-            await asyncio.wait([self._writing])
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_S):
-                await self.flush()
+            _, late = await asyncio.wait([self._writing], timeout=_CLOSE_S)
+            for writing in late:
+                writing.cancel()
 
     async def _write_soon(self) -> None:
         try:
             while self._uncounted:
-                await asyncio.sleep(_GATHER_S)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_GATHER_S):
+                        await self._closing.wait()
                 await self.flush()
         finally:
             self._writing = None

@@ -390,17 +390,3 @@ async def test_a_loop_that_pauses_stops_at_once() -> None:
     loop.stop()
 
     await asyncio.wait_for(task, 1)
-
-
-async def test_a_loop_that_is_woken_does_not_wait_for_its_pause() -> None:
-    loop = Counting()
-    loop._interval_s = 3600
-    task = asyncio.create_task(loop.run())
-    await asyncio.wait_for(loop.done.wait(), 5)
-    loop.done.clear()
-
-    loop.wake()
-
-    await asyncio.wait_for(loop.done.wait(), 1)
-    loop.stop()
-    await task

@@ -30,8 +30,7 @@ class PeriodicLoop(ABC):
     def __init__(self, *, interval_s: float, random: Random | None = None) -> None:
         self._interval_s = interval_s
         self._random = random or Random()
-        self._wake = asyncio.Event()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._failures = 0
 
     @property
@@ -43,18 +42,13 @@ class PeriodicLoop(ABC):
     async def run_once(self) -> int:
         """Do one round and return how many rows it moved."""
 
-    def wake(self) -> None:
-        """Start the next round now: there is known to be work."""
-        self._wake.set()
-
     def stop(self) -> None:
         """Let the round in progress finish, then return from `run`."""
-        self._stopping = True
-        self._wake.set()
+        self._stopping.set()
 
     async def run(self) -> None:
         """Repeat until `stop`. A failed round is logged, once for a row of them, and does not end the loop."""
-        while not self._stopping:
+        while not self._stopping.is_set():
             moved = await self._run_round()
             if not moved:
                 await self._pause()
@@ -80,5 +74,4 @@ class PeriodicLoop(ABC):
         longest_s = min(self._interval_s * 2 ** min(self._failures, 10), max(_MAX_BACKOFF_S, self._interval_s))
         with suppress(TimeoutError):
             async with asyncio.timeout(longest_s * self._random.uniform(0.5, 1.0)):
-                await self._wake.wait()
-        self._wake.clear()
+                await self._stopping.wait()
