@@ -21,9 +21,6 @@ log = structlog.get_logger(__name__)
 _MAX_WAITING: Final = 20_000
 #: Doorbells published and confirmed together.
 _MAX_BATCH: Final = 1_000
-#: Seconds for which doorbells that have rung are gathered before they are deleted: the worker that one of them has
-#: called needs PostgreSQL more than we do.
-_GATHER_S: Final = 0.05
 
 
 class Publisher:
@@ -41,31 +38,25 @@ class Publisher:
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._rung: list[Ring] = []
-        self._has_rung = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Publisher waiting={len(self._waiting)} rung={len(self._rung)}>"
+        return f"<Publisher waiting={len(self._waiting)}>"
 
     def start(self) -> None:
         """Begin to publish what is offered."""
-        self._tasks = [
-            asyncio.create_task(self._run(), name="publisher"),
-            asyncio.create_task(self._delete_rung(), name="publisher-deletes"),
-        ]
+        self._task = asyncio.create_task(self._run(), name="publisher")
 
     async def close(self, *, flush_s: float = 2.0) -> None:
         """Stop, after at most `flush_s` seconds for what is still in memory; the rest is in the outbox."""
-        if not self._tasks:
+        if self._task is None:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(flush_s):
                 await self._empty.wait()
-                await self._delete_some()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
 
     def offer(self, rings: Sequence[Ring]) -> None:
         """Publish soon. Returns at once; what finds no room is left to the relay."""
@@ -103,30 +94,14 @@ class Publisher:
         try:
             confirmed = await self.publish(rings)
             if confirmed:
-                self._rung += confirmed
-                self._has_rung.set()
+                await self._outbox.delete(confirmed)
             if len(confirmed) < len(rings):
                 log.warning("doorbells_left_to_relay", count=len(rings) - len(confirmed))
+        except DatabaseUnavailableError as error:
+            # Confirmed but not deleted: the relay rings again, and the claim refuses the second message.
+            log.warning("outbox_delete_failed", reason=str(error))
         except Exception:
             log.exception("publish_failed", count=len(rings))
         finally:
             for _ in rings:
                 self._waiting.popleft()
-
-    async def _delete_rung(self) -> None:
-        while True:
-            await self._has_rung.wait()
-            self._has_rung.clear()
-            await asyncio.sleep(_GATHER_S)
-            await self._delete_some()
-
-    async def _delete_some(self) -> None:
-        rung, self._rung = self._rung, []
-        try:
-            if rung:
-                await self._outbox.delete(rung)
-        except DatabaseUnavailableError as error:
-            # Confirmed but not deleted: the relay rings again, and the claim refuses the second message.
-            log.warning("outbox_delete_failed", reason=str(error))
-        except Exception:
-            log.exception("outbox_delete_failed", count=len(rung))
