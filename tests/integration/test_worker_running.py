@@ -55,7 +55,11 @@ async def test_a_task_succeeds_with_its_result(worker: Worker) -> None:
 
     assert (task.status, task.result, task.attempt) == ("succeeded", '{"big":123456789012345678901234567890}', 1)
     assert task.worker == worker.supervisor.worker_id
-    assert await doorbells(worker.store) == []
+
+    async def no_doorbell_is_left() -> bool:
+        return await doorbells(worker.store) == []
+
+    await eventually(no_doorbell_is_left)
 
 
 async def test_a_task_that_fails_is_tried_again_until_it_succeeds(worker: Worker) -> None:
