@@ -20,8 +20,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that PostgreSQL may be away before a reader is told.
 _PATIENCE_S: Final = 1.0
-#: Seconds for which a new task is read from PostgreSQL alone: a short one moves faster than the cache learns of it,
-#: and a document of it is hardly worth keeping.
+#: Seconds for which a new task is read from PostgreSQL: a short one moves faster than the cache learns of it, and
+#: while it waits its document is not worth keeping.
 _YOUNG_S: Final = 0.1
 #: Seconds after which a waiting request looks for itself: an event may be lost, or Redis be away.
 _LOOK_AGAIN_S: Final = 1.0
@@ -53,7 +53,9 @@ class TaskReader:
         """
         if abs(age_s(task_id)) < _YOUNG_S:
             with suppress(DatabaseUnavailableError):  # then what the cache has is better than nothing
-                return _as_cached(await self._tasks.get(task_id))
+                task = await self._tasks.get(task_id)
+                # Nothing in the cache is older than a task as it was born; what has moved must be told from now on.
+                return _as_cached(task) if task.version == 1 else await self._keep(task)
         try:
             cached = await self._cache.get(task_id)
         except CacheUnavailableError:

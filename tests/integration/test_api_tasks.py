@@ -158,8 +158,11 @@ async def test_a_new_task_is_read_as_it_is_whatever_the_cache_has(
     old = (await api.client.get(f"/tasks/{task_id}")).json()
     monkeypatch.setattr("api_service.reading.age_s", lambda _: 0.01)
     young = (await api.client.get(f"/tasks/{task_id}")).json()
+    monkeypatch.setattr("api_service.reading.age_s", lambda _: 1.0)
+    later = (await api.client.get(f"/tasks/{task_id}")).json()
 
     assert (in_cache["status"], old["status"], young["status"]) == ("queued", "queued", "cancelled")
+    assert later == young  # nobody is told what was before
 
 
 async def test_without_a_cache_everything_works(database_url: str) -> None:
