@@ -9,7 +9,7 @@ import pytest
 
 from shared.events.base import Event
 from tests.builders import empty, open_store
-from tests.workers import Neighbours, Worker, run_worker
+from tests.workers import PATIENCE_S, Neighbours, Worker, run_worker
 
 
 @pytest.fixture
@@ -72,26 +72,27 @@ async def test_a_torrent_out_of_a_process_is_cut(neighbours: Neighbours, worker:
 async def test_lines_are_told_while_the_handler_still_runs(neighbours: Neighbours, worker: Worker) -> None:
     task_id = await worker.submit("probe.says_and_waits", "0")
 
-    async with asyncio.timeout(30):
-        await _heard(neighbours, task_id)
+    await _heard(neighbours, task_id, "log")
 
     assert (await worker.store.tasks.get(task_id)).status == "running"
 
 
-async def _heard(neighbours: Neighbours, task_id: UUID) -> None:
-    async for batch in neighbours.events.follow("0-0-0"):
-        if any(event.kind == "log" and event.task_id == task_id for event in batch):
-            return
-
-
 async def test_progress_is_told_as_an_object(neighbours: Neighbours, worker: Worker) -> None:
     task_id = await worker.submit("probe.says_and_waits", "0")
-    await worker.begins(task_id)
 
-    events = await told(neighbours, task_id)
+    progress = await _heard(neighbours, task_id, "progress")
 
-    [progress] = [event.data["progress"] for event in events if event.kind == "progress"]
-    assert progress == {"done": 1.0, "total": 4.0, "percent": 25.0, "message": "waiting"}
+    assert progress.data["progress"] == {"done": 1.0, "total": 4.0, "percent": 25.0, "message": "waiting"}
+
+
+async def _heard(neighbours: Neighbours, task_id: UUID, kind: str) -> Event:
+    """The first event of that kind about the task: nothing durable says when it is told."""
+    async with asyncio.timeout(PATIENCE_S):
+        async for batch in neighbours.events.follow("0-0-0"):
+            for event in batch:
+                if event.kind == kind and event.task_id == task_id:
+                    return event
+    raise AssertionError("the news have ended")
 
 
 async def test_waiting_and_running_times_are_counted_once(neighbours: Neighbours, worker: Worker) -> None:
