@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import uvloop
 
-from tests.bench import processes
+from tests.bench import machine
 from tests.bench.cases import CASES, LONG_CASES, warm_up
 from tests.bench.contenders import Taskmill, contenders
 from tests.bench.errors import ContenderFailedError, PeersError
@@ -101,7 +101,7 @@ async def _round(run: Run, names: list[str]) -> Figures:
         for name in names:
             case, for_all = _ALL[name]
             if for_all or isinstance(run.contender, Taskmill):
-                found = {"speed of the machine ms": processes.speed_ms()} | await case(run)
+                found = machine.figures() | await case(run)
                 _progress(f"  {name}: {_as_json(found)}")
                 figures |= found
                 await asyncio.sleep(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,14 +76,6 @@ def frozen(roots: Sequence[int]) -> Iterator[None]:
         yield
     finally:
         _signal(roots, signal.SIGCONT)
-
-
-def speed_ms() -> float:
-    """Milliseconds for a fixed piece of Python: how fast this core is right now."""
-    began, total = time.perf_counter(), 0
-    for number in range(200_000):
-        total += number * number % 7
-    return (time.perf_counter() - began) * 1000
 
 
 def _machine() -> list[str]:

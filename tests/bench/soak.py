@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
-from tests.bench import processes
+from tests.bench import machine, processes
 from tests.bench.costs import per_task, used_s
 from tests.bench.figures import percentile
 from tests.bench.load import Line, get, post
@@ -112,6 +112,7 @@ async def _sample(run: Run, loop: OpenLoop, probe: _Probe) -> None:
             before, sent = after, loop.sent
             run.samples.append(
                 {"minute": (time.monotonic() - began) / 60}
+                | {"flush to disk ms": await asyncio.to_thread(machine.flush_ms)}
                 | probe.take()
                 | {"requests in flight": float(loop.in_flight)}
                 | {f"{part}, CPU µs per request": cost for part, cost in costs.items()}
