@@ -60,8 +60,8 @@ async def reach_back(store: Store, days: int) -> None:
     assert oldest.begin is not None
     begins = [oldest.begin - n * DAY for n in range(days, 0, -1)]
     async with store.database.transaction() as connection:
-        await detach(connection, leftover)
-        await attach(connection, replace(leftover, end=begins[0]))
+        await connection.control(detach(leftover))
+        await connection.control(attach(replace(leftover, end=begins[0])))
         for begin in begins:
             bounds = (f"'{first_id_at(moment)}'" for moment in (begin, begin + DAY))
             await _create(connection, f"tasks_{begin:%Y%m%d}", *bounds)

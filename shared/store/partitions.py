@@ -26,7 +26,7 @@ STORAGE: Final = (
 )
 #: Whoever changes the partitions, or deletes what was one, holds this.
 _LOCK: Final = 0x7461736B70617274
-#: All statements on tasks wait behind the lock that a change of the partitions waits for, for so long at most.
+#: The longest wait for that, and for the tasks: all statements on them wait behind whoever waits for all of them.
 _LOCK_TIMEOUT: Final = "100ms"
 
 
@@ -60,12 +60,14 @@ class Partitions:
             last = (await partitions_of(connection))[-1]
             new = Partition(f"tasks_{cut:%Y%m%d}", cut, None)
             await connection.control(f"CREATE TABLE {new.name} (LIKE tasks {_LIKE}) WITH ({STORAGE})")
-            await lock_tasks(connection)
-            await detach(connection, last)
-            # Ids from clocks that are far ahead of ours; they stay in the last one.
-            await move_tasks(connection, last.name, new.name, "id >= :first", first=first_id_at(cut))
-            await attach(connection, replace(last, end=cut))
-            await attach(connection, new)
+            await change(
+                connection,
+                detach(last),
+                # Ids from clocks that are far ahead of ours; they stay in the last one.
+                move(last.name, new.name, f"id >= '{first_id_at(cut)}'"),
+                attach(replace(last, end=cut)),
+                attach(new),
+            )
         return new
 
 
@@ -80,48 +82,47 @@ async def alone(database: Database) -> AsyncIterator[Connection]:
     """A transaction in which nobody else changes the partitions.
 
     Raises:
-        PartitionsBusyError: Somebody does, or `lock_tasks` has waited in vain.
+        PartitionsBusyError: Somebody does, or `change` has waited in vain.
     """
     try:
         async with database.transaction() as connection:
-            if not await connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK}):
-                raise PartitionsBusyError
+            await connection.control(
+                f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}';"
+                f"SELECT pg_advisory_xact_lock({_LOCK});"
+                "SET LOCAL lock_timeout = DEFAULT"
+            )
             yield connection
-    except asyncpg.LockNotAvailableError as error:  # after lock_timeout
+    except asyncpg.LockNotAvailableError as error:
         raise PartitionsBusyError from error
 
 
-async def lock_tasks(connection: Connection) -> None:
-    """Keep everybody else off the tasks until the transaction ends: it must be a matter of milliseconds.
+async def change(connection: Connection, *commands: str) -> None:
+    """Do that while nobody else has the tasks, and commit: it must be a matter of milliseconds.
 
-    The parent alone: every statement begins with it, and vacuum, which is at its partitions, is not in the way.
+    The parent alone is locked: every statement begins with it, and vacuum, which is at its partitions, is not in the
+    way.
     """
-    await connection.control(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-    await connection.control("LOCK TABLE ONLY tasks IN ACCESS EXCLUSIVE MODE")
-
-
-async def detach(connection: Connection, partition: Partition) -> None:
-    """Make it a table of its own."""
-    await connection.control(f"ALTER TABLE tasks DETACH PARTITION {partition.name}")
-
-
-async def attach(connection: Connection, partition: Partition) -> None:
-    """Make a table a partition. All its rows are read, to see that they fit."""
-    first = "MINVALUE" if partition.begin is None else f"'{first_id_at(partition.begin)}'"
-    end = "MAXVALUE" if partition.end is None else f"'{first_id_at(partition.end)}'"
-    await connection.control(
-        f"ALTER TABLE tasks ATTACH PARTITION {partition.name} FOR VALUES FROM ({first}) TO ({end})"
+    await connection.commit(
+        f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'", "LOCK TABLE ONLY tasks IN ACCESS EXCLUSIVE MODE", *commands
     )
 
 
-async def move_tasks(connection: Connection, source: str, target: str, condition: str, **parameters: object) -> None:
-    """Move rows from one table to another of the same columns, or to `tasks`."""
-    await connection.execute(
-        text(
-            f"WITH moved AS (DELETE FROM {source} t WHERE {condition} RETURNING t.*)"
-            f" INSERT INTO {target} SELECT * FROM moved"
-        ),
-        parameters,
+def detach(partition: Partition) -> str:
+    """The command that makes it a table of its own."""
+    return f"ALTER TABLE tasks DETACH PARTITION {partition.name}"
+
+
+def attach(partition: Partition) -> str:
+    """The command that makes a table a partition. All its rows are read, to see that they fit."""
+    first = "MINVALUE" if partition.begin is None else f"'{first_id_at(partition.begin)}'"
+    end = "MAXVALUE" if partition.end is None else f"'{first_id_at(partition.end)}'"
+    return f"ALTER TABLE tasks ATTACH PARTITION {partition.name} FOR VALUES FROM ({first}) TO ({end})"
+
+
+def move(source: str, target: str, condition: str) -> str:
+    """The command that moves rows from one table to another of the same columns, or to `tasks`."""
+    return (
+        f"WITH moved AS (DELETE FROM {source} WHERE {condition} RETURNING *) INSERT INTO {target} SELECT * FROM moved"
     )
 
 

@@ -56,7 +56,7 @@ class Pool:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """The same, in a transaction that commits at the end of the block."""
+        """The same, in a transaction that commits at the end of the block, unless the block has done so."""
         async with self.lend() as connection:
             try:
                 await connection.control("BEGIN")
@@ -65,7 +65,8 @@ class Pool:
                 with suppress(*_FAULTS):
                     await connection.control("ROLLBACK", timeout_s=_TIDY_S)
                 raise
-            await connection.control("COMMIT")
+            if not connection.committed:
+                await connection.control("COMMIT")
 
     async def close(self) -> None:
         """Wait a moment for what is lent, and close all connections."""

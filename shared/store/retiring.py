@@ -5,7 +5,7 @@ or ended lately, move to the first partition, so that no partition is kept for t
 out is a table of its own that nobody looks at: what belonged to its tasks is deleted at leisure, then the table.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -18,7 +18,7 @@ from shared.errors import PartitionsBusyError
 from shared.ids import first_id_at
 from shared.store.connection import Connection
 from shared.store.database import Database
-from shared.store.partitions import alone, attach, detach, lock_tasks, move_tasks, partitions_of
+from shared.store.partitions import alone, attach, change, detach, move, partitions_of
 from shared.store.rows import MAY_BE_FORGOTTEN
 from shared.store.statement import Statement, sql_list, text
 
@@ -83,15 +83,6 @@ async def _retire(connection: Connection, older_than_days: float) -> Partition |
     kept = await _to_be_kept(connection, oldest, ended_before)
     if kept is None:
         return None
-    await lock_tasks(connection)
-    await detach(connection, oldest)
-    await detach(connection, leftover)
-    # Who reads all of it while everybody waits has lost: these have indexes.
-    await connection.control("SET LOCAL enable_seqscan = off")
-    await move_tasks(connection, oldest.name, leftover.name, "id = ANY(CAST(:ids AS uuid[]))", ids=kept)
-    for unfinished in _UNFINISHED:  # a task that was renewed since
-        await move_tasks(connection, oldest.name, leftover.name, unfinished)
-    await attach(connection, replace(leftover, end=oldest.end))
     await connection.execute(
         _RETIRE,
         {
@@ -100,6 +91,17 @@ async def _retire(connection: Connection, older_than_days: float) -> Partition |
             "end": first_id_at(oldest.end),
             "ended_before": ended_before,
         },
+    )
+    await change(
+        connection,
+        detach(oldest),
+        detach(leftover),
+        # Who reads all of it while everybody waits has lost: these have indexes.
+        "SET LOCAL enable_seqscan = off",
+        move(oldest.name, leftover.name, _is_among(kept)),
+        # Tasks that were renewed since.
+        *(move(oldest.name, leftover.name, unfinished) for unfinished in _UNFINISHED),
+        attach(replace(leftover, end=oldest.end)),
     )
     return oldest
 
@@ -118,7 +120,7 @@ async def _clear(connection: Connection, name: str, first: UUID, end: UUID, ende
     tasks = 0
     async for chunk in _chunks(connection, name, first, ended_before):
         if chunk.kept:  # it became so just before the partition was taken out
-            await move_tasks(connection, name, "tasks", "id = ANY(CAST(:ids AS uuid[]))", ids=chunk.kept)
+            await connection.control(move(name, "tasks", _is_among(chunk.kept)))
         for statement in _BELONGINGS:
             await connection.execute(statement, {"first": chunk.first, "end": chunk.end or end})
         tasks += chunk.number - len(chunk.kept)
@@ -150,6 +152,10 @@ async def _chunks(connection: Connection, table: str, first: UUID, ended_before:
         row = await connection.one(_look(table), parameters)
         end = row.next
         yield _Chunk(first, end, row.number, row.kept or [])
+
+
+def _is_among(task_ids: Sequence[UUID]) -> str:
+    return f"id = ANY('{{{','.join(map(str, task_ids))}}}'::uuid[])"
 
 
 #: Each has a partial index of that very condition.

@@ -23,7 +23,8 @@ from shared.ids import first_id_at, new_task_id
 from shared.store import retiring
 from shared.store.connection import Connection
 from shared.store.finishing import Ending
-from shared.store.partitions import lock_tasks
+from shared.store.partitions import change
+from shared.store.statement import text
 from shared.store.store import Store
 from shared.store.tasks import TaskFilter
 from tests.builders import (
@@ -63,6 +64,10 @@ async def store(database_url: str) -> AsyncIterator[Store]:
 @pytest.fixture
 def artifacts(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore(tmp_path.as_uri())
+
+
+TASKS_ARE_LOCKED = text("""
+    SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'tasks'::regclass AND mode = 'AccessExclusiveLock')""")
 
 
 async def names(store: Store) -> list[str]:
@@ -415,6 +420,28 @@ async def test_a_long_statement_postpones_retirement_and_nothing_else(store: Sto
 # Cut short ............................................................................
 
 
+async def test_nobody_is_kept_from_the_tasks_while_a_worker_says_nothing(
+    store: Store, artifacts: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lay_out(store, today() - 9 * DAY, today() - 8 * DAY, today())
+    await with_belongings(store, artifacts, FAILED, id=made_at(today() - 9 * DAY))
+    await pass_time(store, 8 * 86400, tables=["tasks"])
+    said: list[str] = []
+
+    async def watched(connection: Connection, command: str, *, timeout_s: float | None = None) -> None:
+        await control(connection, command, timeout_s=timeout_s)
+        async with store.database.read() as other:
+            assert await other.scalar(TASKS_ARE_LOCKED) is False
+        said.append(command)
+
+    control = Connection.control
+    monkeypatch.setattr(Connection, "control", watched)
+    assert await store.partitions.extend(width=DAY) is not None
+    assert await store.retiring.retire(older_than_days=7) is not None
+
+    assert sum("LOCK TABLE" in command for command in said) == 2
+
+
 async def test_what_a_dead_worker_has_taken_out_is_deleted_by_another(store: Store, artifacts: ArtifactStore) -> None:
     await lay_out(store, today() - 9 * DAY, today() - 8 * DAY, today())
     await with_belongings(store, artifacts, FAILED, id=made_at(today() - 9 * DAY))
@@ -453,11 +480,11 @@ async def test_a_task_that_was_renewed_after_the_last_look_is_not_taken_out(
     task_id = await failed(store, id=made_at(today() - 9 * DAY))
     await pass_time(store, 8 * 86400)
 
-    async def renewed_first(connection: Connection) -> None:
+    async def renewed_first(connection: Connection, *commands: str) -> None:
         await store.lifecycle.renew(task_id)
-        await lock_tasks(connection)
+        await change(connection, *commands)
 
-    monkeypatch.setattr(retiring, "lock_tasks", renewed_first)
+    monkeypatch.setattr(retiring, "change", renewed_first)
     assert await store.retiring.retire(older_than_days=7) is not None
 
     assert await status_of(store, task_id) == "queued"
