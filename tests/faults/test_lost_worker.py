@@ -2,19 +2,11 @@
 
 import asyncio
 import signal
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Final
 
-from shared.store.partitions import partitions_of
-from shared.store.statement import text
-from shared.store.store import Store
-from tests.builders import eventually, open_store
 from tests.faults.conftest import Report
-from tests.faults.processes import ServiceProcess
 from tests.faults.stack import STALE_S, Stack
-from tests.partitions import is_whole, lay_out, today
 from tests.servers.proxy import Proxy
 
 
@@ -73,63 +65,6 @@ async def test_a_frozen_worker_is_given_up_and_its_late_result_refused(stack: St
     await stack.until(lambda: "late_result_refused" in victim.output(), 30, "the late result to be refused")
     await stack.audit()
     assert (await stack.get(task_id))["result"] == 2
-
-
-async def test_a_worker_that_is_frozen_over_the_partitions_keeps_nobody_from_the_tasks(
-    stack: Stack, report_recovery: Report
-) -> None:
-    await stack.start_api()
-    async with open_store(stack.servers.database_url) as store:
-        await lay_out(store, today())
-        assert len(await store.partitions.all()) == _LAID_OUT
-        victim = await _frozen_over_the_partitions(stack, store)
-        frozen_at = monotonic()
-
-        await stack.start_worker()
-        await stack.submit_many(20, "trail.sleep", {"seconds": 0})
-        await stack.audit()
-        report_recovery("all tasks were done", frozen_at)
-
-        victim.signal(signal.SIGCONT)
-        await stack.until(lambda: "partition_made" in victim.output(), 30, "the partition to be reported")
-        assert is_whole(await store.partitions.all())
-
-
-async def _frozen_over_the_partitions(stack: Stack, store: Store) -> ServiceProcess:
-    """A new worker that stands still since it asked for the lock on the tasks, which PostgreSQL has given to it."""
-    for _ in range(10):
-        starting = asyncio.create_task(stack.start_worker())
-        async with store.database.transaction() as reader:
-            await reader.control("LOCK TABLE ONLY tasks IN ACCESS SHARE MODE")
-
-            async def has_asked() -> bool:
-                # It may be told that it has waited for too long before we have seen it.
-                return await reader.scalar(_WAITS_FOR_TASKS) or "partition_postponed" in stack.workers[-1].output()
-
-            await eventually(has_asked)
-            stack.workers[-1].signal(signal.SIGSTOP)
-        starting.cancel()
-        await asyncio.wait([starting])
-        # What a new worker looks for may have been in the way as well, and would be for as long as it is frozen.
-        with suppress(TimeoutError):
-            await eventually(lambda: _was_locked(store), within_s=0.5)
-            return stack.workers[-1]
-        stack.workers[-1].close()
-    raise AssertionError("no worker was frozen in time")
-
-
-async def _was_locked(store: Store) -> bool:
-    """Whether somebody has all of the tasks, or has had them and made a partition."""
-    async with store.database.read() as connection:
-        return bool(await connection.scalar(_HAS_TASKS) or len(await partitions_of(connection)) > _LAID_OUT)
-
-
-_LOCKS: Final = """
-    SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
-    WHERE l.relation = 'tasks'::regclass AND l.mode = 'AccessExclusiveLock'"""
-_WAITS_FOR_TASKS: Final = text(f"{_LOCKS} AND NOT l.granted")
-_HAS_TASKS: Final = text(f"{_LOCKS} AND l.granted")
-_LAID_OUT: Final = 2  # partitions
 
 
 async def test_a_handler_that_blocks_the_loop_is_not_robbed(stack: Stack) -> None:
