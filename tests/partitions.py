@@ -22,6 +22,11 @@ _DROP_ALL: Final = """
         END LOOP;
     END $$"""
 
+#: Counts the locks of this database that keep everybody from the tasks. As `l`, had or waited for.
+LOCKS_ON_ALL: Final = """
+    SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+    WHERE l.relation = 'tasks'::regclass AND l.mode = 'AccessExclusiveLock'"""
+
 
 def today() -> datetime:
     """The beginning of this day."""

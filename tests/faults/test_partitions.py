@@ -13,14 +13,11 @@ from tests.builders import eventually, execute, failed, open_store, pass_time
 from tests.faults.conftest import Report
 from tests.faults.processes import ServiceProcess
 from tests.faults.stack import Stack
-from tests.partitions import DAY, daily, is_whole, lay_out, made_at, today
+from tests.partitions import DAY, LOCKS_ON_ALL, daily, is_whole, lay_out, made_at, today
 
 KEPT_DAYS = 7
-_LOCKS: Final = """
-    SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
-    WHERE l.relation = 'tasks'::regclass AND l.mode = 'AccessExclusiveLock'"""
-_WAITS_FOR_TASKS: Final = text(f"{_LOCKS} AND NOT l.granted")
-_HAS_TASKS: Final = text(f"{_LOCKS} AND l.granted")
+_WAITS_FOR_TASKS: Final = text(f"{LOCKS_ON_ALL} AND NOT l.granted")
+_HAS_TASKS: Final = text(f"{LOCKS_ON_ALL} AND l.granted")
 _LAID_OUT: Final = 2  # partitions
 
 

@@ -48,7 +48,7 @@ from tests.builders import (
     status_of,
     succeeded,
 )  # fmt: skip
-from tests.partitions import DAY, daily, is_whole, lay_out, made_at, today
+from tests.partitions import DAY, LOCKS_ON_ALL, daily, is_whole, lay_out, made_at, today
 from worker_service.loops.partitions import Partitions
 from worker_service.loops.retention import Retention
 
@@ -64,10 +64,6 @@ async def store(database_url: str) -> AsyncIterator[Store]:
 @pytest.fixture
 def artifacts(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore(tmp_path.as_uri())
-
-
-TASKS_ARE_LOCKED = text("""
-    SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'tasks'::regclass AND mode = 'AccessExclusiveLock')""")
 
 
 async def names(store: Store) -> list[str]:
@@ -431,7 +427,7 @@ async def test_nobody_is_kept_from_the_tasks_while_a_worker_says_nothing(
     async def watched(connection: Connection, command: str, *, timeout_s: float | None = None) -> None:
         await control(connection, command, timeout_s=timeout_s)
         async with store.database.read() as other:
-            assert await other.scalar(TASKS_ARE_LOCKED) is False
+            assert await other.scalar(text(LOCKS_ON_ALL)) == 0
         said.append(command)
 
     control = Connection.control
